@@ -1,0 +1,144 @@
+"""Checkpoint files: found by run or path, written whole or not at all, read without running code, rebuilt by themselves.
+
+Beside what Lightning keeps, a checkpoint holds under `lmkit` the full recipe and the tokenizer, so that the network
+can be rebuilt with no recipe at hand.
+"""
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch.plugins.io import CheckpointIO
+from tokenizers import Tokenizer
+
+from lmkit.errors import UserError
+from lmkit.network import Decoder
+from lmkit.registry import build, load_plugins
+
+KEY = "lmkit"
+
+
+class Rebuilt(NamedTuple):
+    """What a checkpoint holds, made usable; the network is in evaluation mode."""
+
+    network: Decoder
+    tokenizer: Tokenizer
+    end_of_document: int
+    step: int
+
+
+class AtomicCheckpoints(CheckpointIO):
+    """Writes to a temporary name beside the target, then renames; reads plain data only (`weights_only`)."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Writes a checkpoint.
+
+        Raises:
+            UserError: it cannot be written, for example because no space is left; the old file stays as it was.
+        """
+        path = Path(path)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except (OSError, RuntimeError) as error:
+            cause = error if isinstance(error, OSError) else error.__context__
+            if not isinstance(cause, OSError):
+                raise
+            raise UserError(
+                f"cannot write the checkpoint {path} ({cause.strerror}): make room or choose another folder by "
+                "trainer.default_root_dir, then go on with --ckpt_path last"
+            ) from error
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Reads a checkpoint to the CPU."""
+        return read(path)
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Deletes a checkpoint."""
+        Path(path).unlink(missing_ok=True)
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Reads a checkpoint file to the CPU, running none of its code.
+
+    Raises:
+        UserError: it is missing, truncated, or not a checkpoint.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no checkpoint {path}: give a run's folder or a .ckpt file, such as those under runs/")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
+        raise UserError(
+            f"{path} ({path.stat().st_size:,} bytes) is truncated or not a checkpoint: use another one, such as "
+            f"best.ckpt or last.ckpt beside it"
+        ) from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise UserError(f"{path} is not a checkpoint of lmkit: it holds no state_dict; give a .ckpt file of a run")
+    return checkpoint
+
+
+def find(where: str | Path, names: tuple[str, ...] = ("best", "last")) -> Path:
+    """The checkpoint meant by a .ckpt file, a run's folder, or the folder of several runs (the newest is taken).
+
+    Args:
+        where: the path.
+        names: which checkpoints of a run will do, in the order of preference.
+
+    Raises:
+        UserError: there is none.
+    """
+    where = Path(where)
+    if where.is_file():
+        return where
+    runs = [where, *where.glob("version_*")] if where.is_dir() else []
+    found = [
+        [run / "checkpoints" / f"{name}.ckpt" for name in names if (run / "checkpoints" / f"{name}.ckpt").is_file()]
+        for run in runs
+    ]
+    first = [paths[0] for paths in found if paths]
+    if not first:
+        wanted = " or ".join(f"checkpoints/{name}.ckpt" for name in names)
+        raise UserError(f"no checkpoint at {where} (looked for {wanted} in it): train one by `lmkit fit`, or correct it")
+    return max(first, key=lambda path: path.stat().st_mtime)
+
+
+def rebuild(path: str | Path, plugins: tuple[str, ...] = ()) -> Rebuilt:
+    """Rebuilds the network and the tokenizer of a checkpoint on the CPU.
+
+    Args:
+        path: a .ckpt file.
+        plugins: files of the plugins it uses, where those that its recipe names are no longer there.
+
+    Raises:
+        UserError: it was written without a recipe, or a plugin it uses is missing.
+    """
+    checkpoint = read(path)
+    if KEY not in checkpoint:
+        raise UserError(f"{path} holds no recipe, so that it cannot be rebuilt: it was not written by `lmkit fit`")
+    kept = checkpoint[KEY]
+    load_plugins(plugins or kept["recipe"]["plugins"])
+    recipe = kept["recipe"]["model"]["init_args"]["network"]
+    network: Decoder = build(Callable[[], Decoder], recipe)()
+    weights = {
+        name.removeprefix("network."): value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith("network.")
+    }
+    network.load_state_dict(weights)
+    return Rebuilt(
+        network.eval(), Tokenizer.from_str(kept["tokenizer"]), kept["end_of_document"], checkpoint["global_step"]
+    )

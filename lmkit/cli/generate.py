@@ -1,0 +1,73 @@
+"""`lmkit generate`: continues a text with a trained network, as it is written."""
+
+import sys
+from collections.abc import Sequence
+
+import torch
+
+from lmkit.checkpoints import find, rebuild
+from lmkit.cli.parser import Parser
+from lmkit.errors import UserError
+from lmkit.inference import Sampler, complete
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Parses the command line and writes the samples to standard output."""
+    options = _parser().parse_args(list(arguments[1:]))
+    for name in ("count", "samples"):
+        if options[name] < 1:
+            raise UserError(f"--{name} is {options[name]}: give 1 or more")
+    sampler = Sampler(options.temperature, options.top_k, options.top_p, options.seed)
+    rebuilt = rebuild(find(options.checkpoint), tuple(options.plugins))
+    network = rebuilt.network.to(_device(options.device))
+    pieces = complete(
+        network,
+        rebuilt.tokenizer,
+        rebuilt.end_of_document,
+        options.prompt,
+        sampler,
+        options.count,
+        options.samples,
+        options.cached,
+    )
+    if options.samples == 1:
+        _write(options.prompt)
+        for (piece,) in pieces:
+            _write(piece)
+        _write("\n")
+        return
+    texts = ["".join(sample) for sample in zip(*pieces, strict=True)]
+    for number, text in enumerate(texts, 1):
+        _write(f"--- sample {number}\n{options.prompt}{text}\n")
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="lmkit generate", description="Continues a text with a trained network, as it is written.")
+    parser.add_argument("checkpoint", type=str, help="a run's folder (its best checkpoint is taken) or a .ckpt file")
+    parser.add_argument("--prompt", type=str, default="", help="the text to continue; none starts a new document")
+    parser.add_argument("--count", type=int, default=128, help="the most tokens to generate")
+    parser.add_argument("--samples", type=int, default=1, help="texts to generate")
+    parser.add_argument("--temperature", type=float, default=0.8, help="0 takes the most likely token")
+    parser.add_argument("--top_k", type=int | None, default=None, help="draw among the k most likely tokens")
+    parser.add_argument("--top_p", type=float | None, default=None, help="draw among the fewest that reach share p")
+    parser.add_argument("--seed", type=int | None, default=None, help="makes the draws repeatable")
+    parser.add_argument("--cached", type=bool, default=True, help="whether to keep past keys and values")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    parser.add_argument("--plugins", type=list[str], default=[], help="plugin files, where the run's own have moved")
+    return parser
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"no device {name} here: give cpu, or leave --device out") from error
+    return device
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

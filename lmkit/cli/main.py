@@ -1,0 +1,69 @@
+"""`lmkit`: finds the command and turns mistakes into one line. Imports no torch, so that `--help` answers at once."""
+
+import difflib
+import errno
+import importlib
+import sys
+from collections.abc import Sequence
+
+from lmkit import __version__
+from lmkit.errors import UserError
+
+COMMANDS = {
+    "fit": ("trainer", "train a network as a recipe says: lmkit fit --config recipes/gpt-small.yaml"),
+    "validate": ("trainer", "measure a checkpoint on the validation documents"),
+    "test": ("trainer", "measure a checkpoint on the test documents"),
+    "predict": ("trainer", "write the loss of each row of text to predictions.jsonl"),
+    "generate": ("generate", 'continue a text: lmkit generate runs/gpt-small --prompt "def read("'),
+}
+"""Command: the file of this folder that runs it, and its line of help."""
+
+HELP = (
+    "lmkit: language models from scratch, out of swappable parts.\n\n"
+    "usage: lmkit COMMAND [OPTIONS]\n\ncommands:\n"
+    + "\n".join(f"  {name:10} {line}" for name, (_, line) in COMMANDS.items())
+    + "\n\n`lmkit COMMAND --help` lists a command's options; `lmkit --version` prints the version."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line and returns its exit code: 0 done, 1 failed, 2 a mistake that the user can mend."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(HELP)
+        return 0
+    if arguments[0] == "--version":
+        print(f"lmkit {__version__}")
+        return 0
+    try:
+        command = importlib.import_module(f"lmkit.cli.{_file_of(arguments[0])}")
+        command.run(arguments)
+    except UserError as error:
+        return _mistake(str(error))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return _mistake(f"no space is left on the disk of {error.filename or 'the run'}: make room and start again")
+    except KeyboardInterrupt:
+        print("lmkit: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _file_of(command: str) -> str:
+    if command in COMMANDS:
+        return COMMANDS[command][0]
+    if command.startswith("-"):
+        raise UserError(f"{command} came before the command: put the command first, as in `lmkit fit {command} ...`")
+    near = difflib.get_close_matches(command, COMMANDS, n=1)
+    meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
+    raise UserError(f"no command {command}: {meant}")
+
+
+def _mistake(message: str) -> int:
+    print(f"lmkit: error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

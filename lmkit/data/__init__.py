@@ -1,0 +1,1 @@
+"""From raw text to batches of token ids; `text.py` puts the other files together."""

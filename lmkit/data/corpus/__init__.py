@@ -1,0 +1,1 @@
+"""Readers: a source of raw text as a stream of documents."""

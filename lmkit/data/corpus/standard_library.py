@@ -1,0 +1,71 @@
+"""The embedded corpus: the running Python's own standard library, so that a first run needs no download.
+
+A document is a module's source, or the docstrings of a module written in C, or the language reference of `help()`.
+"""
+
+import importlib
+import io
+import json
+import subprocess
+import sys
+import sysconfig
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+from lmkit.data.corpus.document import Document
+
+_TESTS = {"test", "tests", "idle_test"}
+_NOT_LIBRARY = {"site-packages", "dist-packages", "__pycache__", "lib-dynload"}
+_TOPICS = "pydoc_data/topics.py"
+
+
+def documents() -> Iterator[Document]:
+    """Yields the standard library in a fixed order: sources by path, then C modules by name, then the topics."""
+    root = _root()
+    for name in source_names():
+        yield Document(name, _source((root / name).read_bytes()))
+    for name, text in sorted(_compiled_modules().items()):
+        yield Document(f"{name} (docstrings)", text)
+    # Its topics repeat one another: as one document they cannot leak between training and validation.
+    topics: dict[str, str] = importlib.import_module("pydoc_data.topics").topics
+    yield Document("pydoc_data.topics", "\n\n".join(topics[name] for name in sorted(topics)))
+
+
+def source_names() -> list[str]:
+    """Paths of the module sources below the library's folder, sorted; no tests, no files made while building Python."""
+    root = _root()
+    return sorted(name for path in root.rglob("*.py") if _wanted(name := path.relative_to(root).as_posix()))
+
+
+def source_sizes() -> dict[str, int]:
+    """Size in bytes of every module source, by its path: what a cache needs to know another library by."""
+    return {name: (_root() / name).stat().st_size for name in source_names()}
+
+
+def _root() -> Path:
+    return Path(sysconfig.get_path("stdlib"))
+
+
+def _wanted(name: str) -> bool:
+    folders = set(name.split("/")[:-1])
+    made = name.startswith(("config-", "_sysconfigdata"))
+    return not (folders & (_TESTS | _NOT_LIBRARY) or made or name == _TOPICS)
+
+
+def _source(data: bytes) -> str:
+    """Decodes as Python would, by the file's own declaration, but keeps its newlines."""
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+    return data.decode(encoding, errors="replace")
+
+
+def _compiled_modules() -> dict[str, str]:
+    """Docstrings of the modules that have no source, by module name.
+
+    They are collected in a bare second Python: importing them all here would change this process (readline, tkinter),
+    and what this process has changed (`sys.excepthook`) would change them.
+    """
+    command = [sys.executable, "-I", "-S", "-B", str(Path(__file__).with_name("docstrings.py"))]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    found: dict[str, str] = json.loads(done.stdout)
+    return found

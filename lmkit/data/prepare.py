@@ -1,0 +1,144 @@
+"""From sources to a tokenizer and two token stores, kept in a cache by a hash of all that decides their content."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import tokenizers
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+
+from lmkit.data import tokenizer as tokenizing
+from lmkit.data.corpus import standard_library
+from lmkit.data.corpus.document import InvalidText
+from lmkit.data.corpus.files import source_files
+from lmkit.data.corpus.readers import STANDARD_LIBRARY, read
+from lmkit.data.split import is_sampled, is_validation
+from lmkit.data.store import StoreWriter, TokenStore
+from lmkit.data.whole_folder import whole_folder
+from lmkit.errors import UserError
+
+FORMAT = 1  # raise it when the same settings make other files than before
+TOKENIZER_BYTES = 1 << 30  # of a larger source the tokenizer sees a sample of this size, so as to fit in memory
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What to prepare; each is explained at `lmkit.data.text.Text`."""
+
+    source: str
+    validation_source: str | None
+    validation_fraction: float
+    tokenizer: str | None
+    vocab_size: int
+
+    def folder(self) -> Path:
+        """Where the result is kept: `tokenizer.json`, `train` and `validation`.
+
+        Raises:
+            UserError: the source or the tokenizer cannot be read, or the fraction is not between 0 and 1.
+        """
+        split: object = self.validation_fraction
+        if self.validation_source is not None:
+            split = _listing(self.validation_source)
+        elif not 0 < self.validation_fraction < 1:
+            raise UserError(f"validation_fraction {self.validation_fraction} needs to be between 0 and 1, as 0.05")
+        words: object = self.vocab_size
+        if self.tokenizer is not None:
+            words = blake2b(tokenizing.load(self.tokenizer).to_str().encode()).hexdigest()
+        key = json.dumps([FORMAT, tokenizers.__version__, _listing(self.source), split, words])
+        return _cache() / f"text-{blake2b(key.encode(), digest_size=16).hexdigest()}"
+
+
+def prepare(wanted: Preparation) -> Path:
+    """Makes the tokenizer and both stores unless they are there, and returns their folder.
+
+    Raises:
+        UserError: nothing can be read, one side of the split is empty, or no space is left.
+    """
+    began, folder = time.perf_counter(), wanted.folder()
+    cached = folder.is_dir()
+    if not cached:
+        with whole_folder(folder) as part:
+            _build(wanted, part)
+    train, validation = TokenStore(folder / "train"), TokenStore(folder / "validation")
+    rank_zero_info(
+        f'data "{wanted.source}": {_size(train)} to train, {_size(validation)} to validate,'
+        f" {'cached' if cached else 'prepared'} in {folder} ({time.perf_counter() - began:.1f} s)"
+    )
+    stores = {wanted.source: train} | ({wanted.validation_source: validation} if wanted.validation_source else {})
+    for source, store in stores.items():
+        if store.invalid.documents:
+            count = f"{store.invalid.sequences} byte sequences in {store.invalid.documents} documents"
+            rank_zero_warn(f'data "{source}": {count} are not UTF-8 and were replaced by U+FFFD')
+    return folder
+
+
+def _build(wanted: Preparation, folder: Path) -> None:
+    if wanted.tokenizer is not None:
+        tokenizer = tokenizing.load(wanted.tokenizer)
+    else:
+        tokenizer = tokenizing.train(_sample(wanted), wanted.vocab_size)
+    (folder / "tokenizer.json").write_text(tokenizer.to_str(pretty=True))
+    train, validation = (StoreWriter(folder / name, tokenizer) for name in ("train", "validation"))
+    invalid = _write(wanted, train, validation)
+    train.finish(invalid)
+    if wanted.validation_source is not None:
+        invalid = InvalidText()
+        for document in read(wanted.validation_source, invalid):
+            validation.add(document.text)
+    validation.finish(invalid)
+    _refuse_empty(wanted, train.documents, validation.documents)
+
+
+def _write(wanted: Preparation, train: StoreWriter, validation: StoreWriter) -> InvalidText:
+    """Encodes the source, each document into its store."""
+    invalid = InvalidText()
+    for document in read(wanted.source, invalid):
+        (validation if _is_held_out(wanted, document.text) else train).add(document.text)
+    return invalid
+
+
+def _sample(wanted: Preparation) -> Iterator[str]:
+    """Texts to train the tokenizer on: training documents only, a sample of them where there are very many."""
+    fraction = TOKENIZER_BYTES / max(sum(size for _, size, _ in _listing(wanted.source)), 1)
+    for document in read(wanted.source):
+        if not _is_held_out(wanted, document.text) and is_sampled(document.text, fraction):
+            yield document.text
+
+
+def _is_held_out(wanted: Preparation, text: str) -> bool:
+    return wanted.validation_source is None and is_validation(text, wanted.validation_fraction)
+
+
+def _refuse_empty(wanted: Preparation, train: int, validation: int) -> None:
+    if train and validation:
+        return
+    remedy = "a smaller" if validation else "a larger"
+    raise UserError(
+        f'the source "{wanted.source}" of {train + validation} documents leaves {train} to train and {validation} to'
+        f" validate with validation_fraction {wanted.validation_fraction}; give more documents, {remedy}"
+        " --data.validation_fraction, or a --data.validation_source"
+    )
+
+
+def _listing(source: str) -> list[tuple[str, int, int]]:
+    """What tells a source from another without reading it: name, size in bytes and time in nanoseconds of its files."""
+    if source == STANDARD_LIBRARY:
+        return [(sys.version, 0, 0), *((name, size, 0) for name, size in standard_library.source_sizes().items())]
+    stats = ((file.name, file.path.stat()) for file in source_files(source))
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+
+
+def _cache() -> Path:
+    if chosen := os.environ.get("LMKIT_CACHE"):
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lmkit"
+
+
+def _size(store: TokenStore) -> str:
+    return f"{store.documents} documents, {store.bytes / 1e6:.2f} MB, {len(store)} tokens"

@@ -1,0 +1,50 @@
+"""A folder that appears whole or not at all, however its making fails and however many processes make it at once."""
+
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from lmkit.errors import UserError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Gives a temporary folder beside `target` to fill, and renames it to `target` when the block ends well.
+
+    When another process was faster its folder stays and this one is dropped: both hold the same by construction.
+
+    Raises:
+        UserError: the folder cannot be made, or no space is left.
+    """
+    part = target.with_name(f"{target.name}.{uuid4().hex}.part")
+    try:
+        part.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot make a folder in {target.parent} ({error.strerror}); set LMKIT_CACHE to one"
+        ) from error
+    try:
+        yield part
+        _publish(part, target)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        written = sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
+        raise UserError(
+            f"no space left in {target.parent} after {written} bytes; free some, or set LMKIT_CACHE to a larger folder"
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _publish(part: Path, target: Path) -> None:
+    try:
+        part.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise

@@ -1,0 +1,70 @@
+"""Feed-forwards: what each token computes by itself between two attentions."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from torch import Tensor
+
+from lmkit.layers.activations import GELU, SiLU
+from lmkit.layers.kinds import Activation, FeedForward, Linear
+
+
+class MLP(FeedForward):
+    """Up, an activation, and down again (Vaswani et al. 2017, arXiv:1706.03762).
+
+    Args:
+        dim: width D, given by the network.
+        hidden: width of the middle; none is 4 D.
+        activation: the function in the middle, `GELU` or `ReLUSquared`.
+        bias: whether both projections add a learned offset.
+    """
+
+    shards: ClassVar[dict[str, str]] = {"up": "columns", "out": "rows"}
+
+    def __init__(
+        self,
+        dim: int,
+        hidden: int | None = None,
+        activation: Callable[[], Activation] = GELU,
+        bias: bool = False,
+    ) -> None:
+        super().__init__()
+        hidden = hidden or 4 * dim
+        self.up = Linear(dim, hidden, bias)
+        self.activation = activation()
+        self.out = Linear(hidden, dim, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
+        return self.out(self.activation(self.up(x)))
+
+
+class Gated(FeedForward):
+    """A gate multiplied into the middle (Shazeer 2020, arXiv:2002.05202): SwiGLU with `SiLU`, GeGLU with `GELU`.
+
+    Args:
+        dim: width D, given by the network.
+        hidden: width of the middle; none is 8/3 D, as many weights as an MLP of 4 D, rounded up to a multiple of 32.
+        activation: the function of the gate, `SiLU` or `GELU`.
+        bias: whether the three projections add a learned offset.
+    """
+
+    shards: ClassVar[dict[str, str]] = {"gate": "columns", "up": "columns", "out": "rows"}
+
+    def __init__(
+        self,
+        dim: int,
+        hidden: int | None = None,
+        activation: Callable[[], Activation] = SiLU,
+        bias: bool = False,
+    ) -> None:
+        super().__init__()
+        hidden = hidden or -(-8 * dim // (3 * 32)) * 32
+        self.gate = Linear(dim, hidden, bias)
+        self.up = Linear(dim, hidden, bias)
+        self.activation = activation()
+        self.out = Linear(hidden, dim, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
+        return self.out(self.activation(self.gate(x)) * self.up(x))

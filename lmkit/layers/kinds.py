@@ -1,0 +1,132 @@
+"""The kinds of layer: one abstract class each. To subclass a kind is to register: its class name works in YAML.
+
+Letters used for shapes everywhere: B batch, T time (tokens of a row), S time of the keys (past and present),
+D width (`dim`), H heads, K width of one head, V vocabulary.
+
+A layer is an ordinary `nn.Module` whose constructor signature is its configuration. What comes first in the signature
+is given by the network; the rest is the user's. A layer that owns a tensor has a `reset_parameters` that reads its own
+attributes only, because a network built on the meta device is filled later, parents first.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from lmkit.errors import UserError
+
+
+class KeyValueCache(Protocol):
+    """What one attention layer keeps between the steps of decoding; made and handed over by the network."""
+
+    def append(self, *new: Tensor) -> tuple[Tensor, ...]:
+        """Adds tensors (..., T, K) after the past ones and returns all of them (..., S, K)."""
+        ...
+
+
+@dataclass(frozen=True)
+class At:
+    """Where the tokens of one forward stand: made once by the position, handed to every layer.
+
+    Attributes:
+        rotation: cosines and sines, each (B or 1, 1, T, K), by which queries and keys are rotated.
+        bias: maps the distance query minus key (T, S) to what is added to the scores (H, T, S).
+        documents: the document that each token belongs to (B, T); attention stays within it.
+        cache: the past keys and values of the layer that is asked.
+    """
+
+    rotation: tuple[Tensor, Tensor] | None = None
+    bias: Callable[[Tensor], Tensor] | None = None
+    documents: Tensor | None = None
+    cache: KeyValueCache | None = None
+
+
+class Activation(nn.Module, ABC):
+    """An elementwise function; constructed without arguments from the network."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape to the same shape."""
+
+
+class Norm(nn.Module, ABC):
+    """Normalises the last dimension; constructed with `dim`."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) to (..., D)."""
+
+
+class FeedForward(nn.Module, ABC):
+    """Works on each token by itself; constructed with `dim`. The projection back to the stream is called `out`."""
+
+    out: nn.Module
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
+
+
+class Attention(nn.Module, ABC):
+    """Mixes tokens with earlier ones; constructed with `dim, heads`. The projection to the stream is called `out`."""
+
+    out: nn.Module
+
+    @abstractmethod
+    def forward(self, x: Tensor, at: At) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
+
+
+class Position(nn.Module, ABC):
+    """Tells the network the order of its tokens; constructed with `dim, heads, context`."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, positions: Tensor) -> tuple[Tensor, At]:
+        """Embeddings (B, T, D) and positions within the document (B or 1, T) to embeddings and an `At`."""
+
+
+class Linear(nn.Linear):
+    """`nn.Linear` that carries the standard deviation of its own initialisation (GPT-2's 0.02 unless told)."""
+
+    def __init__(self, inputs: int, outputs: int, bias: bool = False, std: float = 0.02) -> None:
+        self.std = std
+        super().__init__(inputs, outputs, bias=bias)
+
+    def reset_parameters(self) -> None:
+        """Weights from a normal distribution of deviation `std`, biases zero."""
+        nn.init.normal_(self.weight, std=self.std)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+
+class Embedding(nn.Embedding):
+    """`nn.Embedding` that carries the standard deviation of its own initialisation."""
+
+    def __init__(self, entries: int, dim: int, std: float = 0.02) -> None:
+        self.std = std
+        super().__init__(entries, dim)
+
+    def reset_parameters(self) -> None:
+        """Weights from a normal distribution of deviation `std`."""
+        nn.init.normal_(self.weight, std=self.std)
+
+
+def initialize(module: nn.Module, device: torch.device) -> None:
+    """Gives a module built on the meta device its memory on `device`, then its first values, parents first.
+
+    Raises:
+        UserError: a part owns a tensor but has no `reset_parameters`, so that nothing would fill it.
+    """
+    module.to_empty(device=device)
+    for part in module.modules():
+        reset = getattr(part, "reset_parameters", None)
+        if callable(reset):
+            reset()
+        elif owned := [name for name, _ in (*part.named_parameters(recurse=False), *part.named_buffers(recurse=False))]:
+            raise UserError(
+                f"{type(part).__name__} owns {', '.join(owned)} but has no reset_parameters(): "
+                "write one that fills them, reading its own attributes only"
+            )

@@ -1,0 +1,24 @@
+"""Compilation by `torch.compile`, block by block: every block has the same code, so that it is compiled once."""
+
+import os
+import shutil
+
+from lightning.pytorch.utilities import rank_zero_warn
+
+from lmkit.network import Decoder
+
+
+def compile_blocks(network: Decoder) -> None:
+    """Compiles each block in place; without a C++ compiler it says so and leaves the network as it is."""
+    if not any(shutil.which(compiler) for compiler in _compilers()):
+        rank_zero_warn(
+            "model.compile needs a C++ compiler and found none (looked for "
+            f"{', '.join(_compilers())}): running eagerly; install g++ or clang++, or set CXX"
+        )
+        return
+    for block in network.blocks:
+        block.compile()
+
+
+def _compilers() -> list[str]:
+    return [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++", "cl"]

@@ -1,0 +1,73 @@
+"""Losses as pure functions: a sum over the valid tokens and their number, so that any split of a batch can be added."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lmkit.data.packing import IGNORE
+
+def chunked_cross_entropy(
+    head: Callable[[Tensor], Tensor],
+    parameters: Sequence[Tensor],
+    hidden: Tensor,
+    targets: Tensor,
+    chunk: int = 2048,
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of next tokens without ever holding the logits of more than `chunk` tokens.
+
+    Each chunk's gradient is taken while its logits exist, in the forward pass, so that nothing is computed twice.
+
+    Args:
+        head: hidden states (N, D) to logits (N, V).
+        parameters: what `head` reads and what is to receive gradients.
+        hidden: (B, T, D).
+        targets: ids (B, T), `IGNORE` where there is nothing to learn.
+        chunk: tokens at a time.
+
+    Returns:
+        The summed loss in nats (a scalar of float32 or wider) and the number of valid tokens.
+    """
+    hidden, targets = hidden.flatten(0, 1), targets.flatten()
+    loss = _ChunkedCrossEntropy.apply(head, chunk, targets, hidden, *parameters)
+    return loss, (targets != IGNORE).sum()
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Summed cross-entropy in nats of logits (N, V) and targets (N), in float32 or wider."""
+    wide = logits if logits.dtype == torch.float64 else logits.float()
+    return F.cross_entropy(wide, targets, ignore_index=IGNORE, reduction="sum")
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, head: Callable[[Tensor], Tensor], chunk: int, targets: Tensor, hidden: Tensor, *parameters: Tensor
+    ) -> Tensor:
+        learning = any(ctx.needs_input_grad)
+        total = hidden.new_zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32))
+        hidden_grad = torch.empty_like(hidden) if learning else None
+        parameter_grads = [torch.zeros_like(p) for p in parameters] if learning else []
+        for part, here, target in zip(_slices(len(hidden), chunk), hidden.split(chunk), targets.split(chunk), strict=True):
+            with torch.set_grad_enabled(learning):
+                leaf = here.detach().requires_grad_(learning)
+                loss = cross_entropy(head(leaf), target)
+            total += loss.detach()
+            if hidden_grad is not None:
+                hidden_grad[part], *grads = torch.autograd.grad(loss, [leaf, *parameters])
+                for kept, grad in zip(parameter_grads, grads, strict=True):
+                    kept += grad
+        if hidden_grad is not None:
+            ctx.save_for_backward(hidden_grad, *parameter_grads)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (scale,) = outputs
+        return None, None, None, *(grad * scale.to(grad.dtype) for grad in ctx.saved_tensors)
+
+
+def _slices(total: int, chunk: int) -> list[slice]:
+    return [slice(start, min(start + chunk, total)) for start in range(0, total, chunk)]

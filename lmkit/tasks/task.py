@@ -1,0 +1,157 @@
+"""The task: one visible order of building, compiling, stepping and measuring; a subclass says what the loss is."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from torchmetrics import MeanMetric
+
+from lmkit.errors import UserError
+from lmkit.network import Decoder
+from lmkit.optim import Schedule, WarmupCosine, decay_by_rank
+from lmkit.tasks.compiling import compile_blocks
+
+DIVISOR = 1024.0
+"""By which a micro-batch's summed loss is divided before its backward pass: any constant would do, because gradients
+are brought to the mean over the global batch's valid tokens just before the step; this one keeps numbers near 1."""
+
+
+class Task(LightningModule):
+    """Trains a network on the mean loss over the valid tokens of the whole global batch, however that is split.
+
+    Args:
+        network: recipe of the network.
+        optimizer: recipe of the optimizer; it is given two groups, matrices and vectors, the latter without decay.
+        schedule: recipe of the learning rate's factor; it is given the run's number of optimizer steps.
+        compile: whether each block is compiled by `torch.compile`.
+    """
+
+    network: Decoder
+
+    def __init__(
+        self,
+        network: Callable[[], Decoder],
+        optimizer: Callable[[Iterable[Any]], Optimizer] = AdamW,
+        schedule: Callable[[int], Schedule] = WarmupCosine,
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        self._network, self._optimizer, self._schedule, self._compile = network, optimizer, schedule, compile
+        self.validation_loss = MeanMetric()
+        self.register_buffer("_sums", torch.zeros(2), persistent=False)
+
+    @abstractmethod
+    def loss(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """The loss in nats summed over the batch's valid tokens, and their number."""
+
+    def configure_model(self) -> None:
+        """Builds the network, on the device and in the dtype that the strategy asks for; then compiles it."""
+        if hasattr(self, "network"):
+            return
+        self.network = self._network()
+        self._check()
+        if self._compile:
+            compile_blocks(self.network)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """The optimizer, and the schedule by optimizer step."""
+        optimizer = self._optimizer(decay_by_rank(self.network))
+        schedule = self._schedule(self.trainer.max_steps)
+        # a function, because LambdaLR would restore an object's old attributes over those of a resumed, longer run
+        scheduler = LambdaLR(optimizer, lambda step: schedule(step))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def training_step(self, batch: Any) -> Tensor:
+        """The micro-batch's summed loss, divided by a constant."""
+        loss, count = self.loss(batch)
+        self._sums += torch.stack([loss.detach(), count]).to(self._sums.dtype)
+        return loss / DIVISOR
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Brings gradients from Lightning's mean over micro-batches to the mean over valid tokens; clips; logs."""
+        loss, count = self.trainer.strategy.reduce(self._sums.clone(), reduce_op="sum")
+        self._sums.zero_()
+        factor = DIVISOR * self.trainer.accumulate_grad_batches * self.trainer.world_size / count.clamp(min=1)
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients) * factor
+        if self.trainer.gradient_clip_val and self.trainer.gradient_clip_algorithm != "value":
+            factor = factor * (self.trainer.gradient_clip_val / (norm + 1e-6)).clamp(max=1.0)
+        torch._foreach_mul_(gradients, factor)
+        self.log("train/loss", loss / count.clamp(min=1), prog_bar=True)
+        self.log("train/gradient_norm", norm)
+        self.log("train/learning_rate", optimizer.param_groups[0]["lr"])
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clipping by norm is done above, on every strategy; what is left is clipping by value."""
+        if gradient_clip_algorithm == "value":
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def validation_step(self, batch: Any) -> None:
+        """Adds a batch to the validation loss."""
+        loss, count = self.loss(batch)
+        self.validation_loss.update(loss / count.clamp(min=1), count)
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the mean loss a token, perplexity and, where the data tells its bytes, bits per byte."""
+        self._log_measures("val", prog_bar=True)
+
+    def test_step(self, batch: Any) -> None:
+        """Adds a batch to the test loss."""
+        self.validation_step(batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Logs the same measures for `test`."""
+        self._log_measures("test")
+
+    def _log_measures(self, stage: str, prog_bar: bool = False) -> None:
+        loss = self.validation_loss.compute()
+        self.validation_loss.reset()
+        self.log(f"{stage}/loss", loss, prog_bar=prog_bar)
+        self.log(f"{stage}/perplexity", loss.exp())
+        bytes_per_token = getattr(self._datamodule, "bytes_per_token", None)
+        if bytes_per_token:
+            self.log(f"{stage}/bits_per_byte", loss / math.log(2) / bytes_per_token, prog_bar=prog_bar)
+
+    @property
+    def _datamodule(self) -> Any:
+        return getattr(self._trainer, "datamodule", None)
+
+    def _check(self) -> None:
+        """Compares the numbers that the network shares with the data and the trainer, once.
+
+        Raises:
+            UserError: they do not fit.
+        """
+        data, network = self._datamodule, self.network
+        if data is not None and data.vocab_size_used > network.vocab_size:
+            raise UserError(
+                f"the tokenizer has {data.vocab_size_used} token ids, but the network has vocab_size "
+                f"{network.vocab_size}: set model.network.vocab_size to at least {data.vocab_size_used}"
+            )
+        if data is not None and data.context > network.context:
+            raise UserError(
+                f"rows of data are {data.context} tokens long, but the network has context {network.context}: "
+                f"set model.network.context to at least {data.context}, or data.context lower"
+            )
+        trainer = self._trainer
+        if trainer is None or trainer.state.fn != "fit":
+            return
+        if trainer.max_steps < 1:
+            raise UserError("a run's length is counted in optimizer steps: set trainer.max_steps, for example to 1000")
+        interval, accumulated = trainer.val_check_interval, trainer.accumulate_grad_batches
+        if isinstance(interval, int) and interval % accumulated:
+            raise UserError(
+                f"trainer.val_check_interval counts micro-batches and is {interval}, which would validate in the "
+                f"midst of an optimizer step of {accumulated}: choose a multiple of trainer.accumulate_grad_batches"
+            )
