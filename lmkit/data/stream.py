@@ -71,7 +71,7 @@ class TrainLoader(DataLoader[Batch]):
         super().__init__(stream, **loader_settings(workers))
         self._stream, self._reached = stream, reached
 
-    def __iter__(self):  # type: ignore[no-untyped-def] (torch keeps the type of its iterator private)
+    def __iter__(self) -> Any:
         self._stream.start_at(self._reached())
         return super().__iter__()
 

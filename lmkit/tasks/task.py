@@ -10,6 +10,7 @@ from lightning import LightningModule
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.flop_counter import FlopCounterMode
 from torchmetrics import MeanMetric
 
 from lmkit.errors import UserError
@@ -113,6 +114,15 @@ class Task(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Logs the same measures for `test`."""
         self._log_measures("test")
+
+    def flops_per_token(self, time: int) -> float:
+        """FLOPs of one training token in a row of `time` tokens, forward and backward, counted on the meta device."""
+        with torch.device("meta"):
+            network = self._network()
+            tokens = torch.zeros(1, time, dtype=torch.long)
+            with FlopCounterMode(display=False) as counter:
+                network.logits(network(tokens)).sum().backward()
+        return counter.get_total_flops() / time
 
     def _log_measures(self, stage: str, prog_bar: bool = False) -> None:
         loss = self.validation_loss.compute()

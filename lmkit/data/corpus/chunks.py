@@ -3,8 +3,8 @@
 import gzip
 import zlib
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 import zstandard
 
@@ -43,12 +43,12 @@ def lines(parts: Iterator[bytes]) -> Iterator[bytes]:
         yield b"".join(rest)
 
 
-def _parts(file: IO[bytes]) -> Iterator[bytes]:
+def _parts(file: gzip.GzipFile | BufferedReader) -> Iterator[bytes]:
     while part := file.read(CHUNK_BYTES):
         yield part
 
 
-def _zstd(file: IO[bytes]) -> Iterator[bytes]:
+def _zstd(file: gzip.GzipFile | BufferedReader) -> Iterator[bytes]:
     """Decompresses frame after frame; zstandard's own stream reader takes a file that is cut short for a whole one."""
     frame = None
     while part := file.read(CHUNK_BYTES // 4):

@@ -6,6 +6,7 @@ A document is a module's source, or the docstrings of a module written in C, or 
 import importlib
 import io
 import json
+import os
 import subprocess
 import sys
 import sysconfig
@@ -15,8 +16,8 @@ from pathlib import Path
 
 from lmkit.data.corpus.document import Document
 
-_TESTS = {"test", "tests", "idle_test"}
-_NOT_LIBRARY = {"site-packages", "dist-packages", "__pycache__", "lib-dynload"}
+_SKIPPED = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "lib-dynload"}
+_MADE = ("config-", "_sysconfigdata")  # while Python was built, so they differ from one machine to the next
 _TOPICS = "pydoc_data/topics.py"
 
 
@@ -34,8 +35,12 @@ def documents() -> Iterator[Document]:
 
 def source_names() -> list[str]:
     """Paths of the module sources below the library's folder, sorted; no tests, no files made while building Python."""
-    root = _root()
-    return sorted(name for path in root.rglob("*.py") if _wanted(name := path.relative_to(root).as_posix()))
+    root, found = _root(), []
+    for folder, inner, files in os.walk(root):
+        inner[:] = [name for name in inner if name not in _SKIPPED and not name.startswith(_MADE)]
+        names = (Path(folder, file).relative_to(root).as_posix() for file in files if not file.startswith(_MADE))
+        found += [name for name in names if name.endswith(".py") and name != _TOPICS]
+    return sorted(found)
 
 
 def source_sizes() -> dict[str, int]:
@@ -45,12 +50,6 @@ def source_sizes() -> dict[str, int]:
 
 def _root() -> Path:
     return Path(sysconfig.get_path("stdlib"))
-
-
-def _wanted(name: str) -> bool:
-    folders = set(name.split("/")[:-1])
-    made = name.startswith(("config-", "_sysconfigdata"))
-    return not (folders & (_TESTS | _NOT_LIBRARY) or made or name == _TOPICS)
 
 
 def _source(data: bytes) -> str:

@@ -1,0 +1,36 @@
+"""Writes what `lmkit predict` finds."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+
+
+class Predictions(Callback):
+    """Writes one line of JSON a row of text: its loss in nats a token, its number of tokens, and the text.
+
+    Args:
+        path: the file, written whole at the end.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lines: list[str] = []
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Keeps a batch's rows."""
+        tokenizer = trainer.datamodule.tokenizer  # type: ignore[attr-defined]
+        for (loss, count), inputs in zip(outputs.tolist(), batch.inputs.tolist(), strict=True):
+            if count:
+                row = {"loss": loss / count, "tokens": int(count), "text": tokenizer.decode(inputs[: int(count)])}
+                self._lines.append(json.dumps(row, ensure_ascii=False))
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes the file."""
+        partial = self.path.with_suffix(".partial")
+        partial.write_text("\n".join(self._lines) + "\n", encoding="utf-8")
+        partial.replace(self.path)
+        print(f"{len(self._lines)} rows: {self.path}")

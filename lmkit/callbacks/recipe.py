@@ -1,0 +1,22 @@
+"""Leaves the full recipe in the run's folder and in each checkpoint, which can then be rebuilt by itself."""
+
+from typing import Any
+
+import yaml
+from lightning import LightningModule, Trainer
+from lightning.pytorch.cli import SaveConfigCallback
+
+from lmkit.checkpoints import KEY
+
+
+class KeepRecipe(SaveConfigCallback):
+    """Writes `config.yaml` when a run starts; adds recipe and tokenizer to its checkpoints. Made by the command line."""
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Adds what rebuilds the network and its tokenizer."""
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        checkpoint[KEY] = {
+            "recipe": yaml.safe_load(self.parser.dump(self.config, skip_none=False)),
+            "tokenizer": data.tokenizer.to_str(),
+            "end_of_document": data.end_of_document,
+        }

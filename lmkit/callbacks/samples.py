@@ -1,0 +1,42 @@
+"""Shows what the network writes: a text after each validation."""
+
+from lightning import Callback, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from lmkit.inference import Sampler, complete
+from lmkit.tasks import Task
+
+
+class Samples(Callback):
+    """Logs a text sample to TensorBoard after each validation, always from the same prompt and draws.
+
+    Args:
+        prompt: the text to continue; empty starts a new document.
+        count: the most tokens to generate.
+        temperature: divides the logits; 0 takes the most likely token.
+    """
+
+    def __init__(self, prompt: str = "", count: int = 128, temperature: float = 0.8) -> None:
+        self.prompt, self.count, self.temperature = prompt, count, temperature
+        self.text = ""
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Task) -> None:  # type: ignore[override]
+        """Writes a sample, on the first rank."""
+        if trainer.sanity_checking or not trainer.is_global_zero or not trainer.datamodule:  # type: ignore[attr-defined]
+            return
+        self.text = self.sample(trainer, pl_module)
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                code = "    " + self.text.replace("\n", "\n    ")  # Markdown's form of text that is shown as it is
+                logger.experiment.add_text("sample", code, trainer.global_step)
+
+    def sample(self, trainer: Trainer, task: Task) -> str:
+        """The prompt and its continuation by the network as it is."""
+        data, network = trainer.datamodule, task.network  # type: ignore[attr-defined]
+        training = network.training
+        network.eval()
+        sampler = Sampler(self.temperature, seed=0)
+        pieces = complete(network, data.tokenizer, data.end_of_document, self.prompt, sampler, self.count)
+        text = self.prompt + "".join(piece for (piece,) in pieces)
+        network.train(training)
+        return text

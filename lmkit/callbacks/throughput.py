@@ -1,0 +1,88 @@
+"""How fast a run is: tokens a second, the share of the device's peak that it uses (MFU), and memory."""
+
+import resource
+import sys
+import time
+from typing import Any
+
+import torch
+from lightning import Callback, Trainer
+from lightning.fabric.utilities.throughput import get_available_flops
+
+from lmkit.tasks import Task
+
+
+class Throughput(Callback):
+    """Logs `perf/tokens_per_second` and `perf/mfu` (Chowdhery et al. 2022, PaLM, appendix B) over all ranks, and
+    `perf/memory_gib`, the most memory of this process on its device. Time spent in validation does not count.
+    """
+
+    def __init__(self) -> None:
+        self._flops_per_token = self._peak = 0.0
+        self._tokens, self._seconds, self._mark = 0, 0.0, None
+
+    _mark: float | None
+
+    def on_train_start(self, trainer: Trainer, pl_module: Task) -> None:  # type: ignore[override]
+        """Counts the network's FLOPs a token and finds the device's peak."""
+        self._flops_per_token = pl_module.flops_per_token(pl_module.network.context)
+        self._peak = peak_flops(pl_module.device, _dtype(trainer)) * trainer.world_size
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Starts the clock, if it stands."""
+        self._mark = self._mark or time.perf_counter()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Stops the clock."""
+        self._mark = None
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Adds a micro-batch; logs at the trainer's interval of optimizer steps."""
+        now = time.perf_counter()
+        self._seconds += now - (self._mark or now)
+        self._mark = now
+        self._tokens += batch.inputs.numel() * trainer.world_size
+        at_step = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if at_step and trainer.global_step % trainer.log_every_n_steps == 0 and self._seconds:
+            rate = self._tokens / self._seconds
+            pl_module.log("perf/tokens_per_second", rate, prog_bar=True)
+            pl_module.log("perf/mfu", rate * self._flops_per_token / self._peak)
+            pl_module.log("perf/memory_gib", _memory(pl_module.device) / 2**30)
+            self._tokens, self._seconds = 0, 0.0
+
+
+def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
+    """FLOPs a second that the device reaches at best: known from its data sheet, or measured on a matrix product."""
+    if device.type == "cuda":
+        try:
+            known = get_available_flops(device, dtype)
+        except (RuntimeError, KeyError, NotImplementedError):
+            known = None
+        if known:
+            return float(known)
+    return measured_flops(device, dtype)
+
+
+def measured_flops(device: torch.device, dtype: torch.dtype, size: int = 2048, tries: int = 5) -> float:
+    """The best of a few products of two square matrices, in FLOPs a second."""
+    a = torch.randn(size, size, device=device).to(dtype)
+    seconds = []
+    for _ in range(tries + 1):  # the first warms up
+        start = time.perf_counter()
+        product = a @ a
+        product[0, 0].item()  # waits for the device
+        seconds.append(time.perf_counter() - start)
+    return 2 * size**3 / min(seconds[1:])
+
+
+def _dtype(trainer: Trainer) -> torch.dtype:
+    """The dtype in which matrices are multiplied."""
+    precision = str(trainer.precision)
+    return torch.bfloat16 if precision.startswith("bf16") else torch.float16 if precision.startswith("16") else torch.float32
+
+
+def _memory(device: torch.device) -> int:
+    """The most bytes held at once."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

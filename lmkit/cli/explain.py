@@ -1,0 +1,136 @@
+"""Turns a parser's message into one line: the key, what came, what is needed, and the near names.
+
+jsonargparse reports the whole path of attempts through nested types. What the user needs is its innermost cause, which
+is found here by its wording; a message of unknown wording is shortened to its innermost part.
+"""
+
+import inspect
+import re
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any, get_args, get_type_hints
+
+from lightning import Callback, LightningDataModule, LightningModule
+from torch.optim import Optimizer
+
+from lmkit.layers.kinds import Activation, Attention, FeedForward, Norm, Position
+from lmkit.network import Block, Decoder
+from lmkit.optim import Schedule
+from lmkit.registry import classes, near, origin
+
+KINDS: tuple[type, ...] = (
+    Activation,
+    Attention,
+    Block,
+    Decoder,
+    FeedForward,
+    Norm,
+    Position,
+    Schedule,
+    Optimizer,
+    Callback,
+    LightningDataModule,
+    LightningModule,
+)
+ROOTS: dict[str, type] = {"model": LightningModule, "data": LightningDataModule, "callbacks": Callback}
+
+
+def explain(message: str, options: Iterable[str] = ()) -> str:
+    """One line for a parser's message.
+
+    Args:
+        message: what the parser says.
+        options: the option strings of the parser, to find the near ones of an unknown one.
+    """
+    text = " ".join(message.split())
+    key = ".".join(re.findall(r'[Pp]arser key "([^"]+)"', text))
+    if unknown := re.search(r"[Uu]nrecognized arguments: (\S+)", text):
+        return _unknown_option(unknown[1].split("=")[0], options)
+    if rejected := re.search(r"Option '([^']+)' is not accepted", text):
+        return _unknown_parameter(key, rejected[1], text[rejected.end() :])
+    if name := re.search(r"Expected a dot import path string: (\S+?)\.? Got value|Unexpected import path format: (\S+)", text):
+        return _unknown_class(key, name[1] or name[2])
+    if wrong := re.search(r"([\w.]+) is not a subclass of (\w+)", text):
+        return _unknown_class(key, wrong[1].rsplit(".", 1)[-1])
+    if needed := re.search(r"Expected an? <class '(\w+)'>\. Got value: (.+?)\.? Got value", text):
+        return f"{key} is {needed[2]!r}, but it must be of type {needed[1]}: correct its value"
+    return _innermost(key, text)
+
+
+def _unknown_class(key: str, name: str) -> str:
+    kind = _kind_of(key.rsplit(".", 1)[-1])
+    if kind is None:
+        return f"{key} is {name}, and no class is called so: correct the name, or add its file to `plugins`"
+    known = classes(kind)
+    article = "an" if kind.__name__[0] in "AEIOU" else "a"
+    places = {n: f"{n} ({origin(cls)})" for n, cls in sorted(known.items())}
+    for other in KINDS:
+        if name in classes(other) and name not in known:
+            what = f"{'an' if other.__name__[0] in 'AEIOU' else 'a'} {other.__name__}"
+            return f"{key} needs {article} {kind.__name__}, but {name} is {what}: choose {_either(places.values())}"
+    if close := near(name, known):
+        return (
+            f"{key}: no {kind.__name__} is called {name}: did you mean {_either(places[n] for n in close)}? "
+            "(a class of your own: add its file to `plugins`)"
+        )
+    return f"{key}: no {kind.__name__} is called {name}: choose {_either(places.values())}, or add a file to `plugins`"
+
+
+def _unknown_option(option: str, options: Iterable[str]) -> str:
+    close = near(option, options)
+    remedy = f"did you mean {_either(close)}?" if close else "`--help` after the command lists all options"
+    return f"no option {option}: {remedy}"
+
+
+def _unknown_parameter(key: str, name: str, rest: str) -> str:
+    path = re.search(r"class_path='([\w.]+)'", rest)
+    if path is None:
+        return f"{key} has no parameter {name}: correct its name"
+    module, _, cls = path[1].rpartition(".")
+    names = [p for p in inspect.signature(getattr(import_module(module), cls)).parameters if p != "self"]
+    close = near(name, names)
+    remedy = f"did you mean {_either(close)}?" if close else f"{cls} has {', '.join(names)}"
+    return f"{key}: {cls} has no parameter {name}: {remedy}"
+
+
+def _kind_of(parameter: str) -> type | None:
+    """The kind that a parameter of this name takes in any known class."""
+    if parameter in ROOTS:
+        return ROOTS[parameter]
+    for kind in KINDS:
+        for cls in (kind, *classes(kind).values()):
+            found = _hints(cls).get(parameter)
+            kinds = [k for k in KINDS if found is not None and k in _leaves(found)]
+            if kinds:
+                return kinds[-1]
+    return None
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    try:
+        return get_type_hints(cls.__init__)
+    except (NameError, TypeError):  # a foreign class with annotations that cannot be resolved
+        return {}
+
+
+def _leaves(hint: Any) -> list[Any]:
+    """What a type yields: itself, the members of a union, what a callable returns."""
+    parts = get_args(hint)
+    if not parts:
+        return [hint]
+    if isinstance(parts[0], list):  # Callable[[...], returned]
+        return _leaves(parts[1])
+    return [leaf for part in parts for leaf in _leaves(part)]
+
+
+def _innermost(key: str, text: str) -> str:
+    cause = re.split(r'[Pp]arser key "[^"]+":', text)[-1]
+    cause = re.split(r"\.? Got value: N|\. Given value|\(?tip:", cause)[0].strip(" -")
+    return f"{key}: {cause}" if key else cause
+
+
+def _either(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} or {last}" if most else last
+
+

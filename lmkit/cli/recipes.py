@@ -1,0 +1,89 @@
+"""What must be known of a recipe before the parser is built: its files, its name, its plugins."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from lmkit.errors import UserError
+from lmkit.registry import near
+
+
+class Recipes(NamedTuple):
+    """What a command line says of its recipes.
+
+    Attributes:
+        name: the first recipe's file name, without its ending; `run` without a recipe.
+        plugins: the plugins of all recipes and of the command line, files as absolute paths.
+        arguments: the command line without its `--plugins`.
+    """
+
+    name: str
+    plugins: list[str]
+    arguments: list[str]
+
+
+def read_recipes(arguments: Sequence[str]) -> Recipes:
+    """Reads the recipes that a command line names.
+
+    Raises:
+        UserError: one is missing or is not YAML.
+    """
+    paths: list[Path] = []
+    plugins: list[str] = []
+    rest: list[str] = []
+    pending = iter(arguments)
+    for argument in pending:
+        option, given, value = argument.partition("=")
+        if option not in ("-c", "--config", "--plugins"):
+            rest.append(argument)
+            continue
+        value = value if given else next(pending, "")
+        if option == "--plugins":
+            plugins += [_locate(plugin, Path()) for plugin in _names(value, option)]
+            continue
+        paths.append(Path(value))
+        plugins += [_locate(plugin, Path(value).parent) for plugin in _plugins_of(Path(value))]
+        rest += [option, value]
+    name = _name(paths[0]) if paths else "run"
+    return Recipes(name, list(dict.fromkeys(plugins)), rest)
+
+
+def _plugins_of(path: Path) -> list[str]:
+    if not path.is_file():
+        others = [file.name for file in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
+        close = ", ".join(str(path.parent / name) for name in near(path.name, others) or sorted(others))
+        raise UserError(f"no recipe {path}: {f'there is {close}' if close else 'give the path of a YAML file'}")
+    try:
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not YAML ({error}): correct it there") from error
+    if not isinstance(recipe, dict):
+        raise UserError(f"{path} is not a recipe: it needs keys such as model, data and trainer")
+    return _names(recipe.get("plugins"), f"plugins in {path}")
+
+
+def _names(value: Any, where: str) -> list[str]:
+    """A list of plugins, or one, from YAML or its text."""
+    value = yaml.safe_load(value) if isinstance(value, str) else value
+    names = [value] if isinstance(value, str) else value or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{where} is {value!r}: give a list of files, folders or modules, as in [plugins/my_norm.py]")
+    return names
+
+
+def _locate(plugin: str, base: Path) -> str:
+    """The absolute path of a plugin that is a file or folder, relative to the recipe or to where we stand."""
+    for path in (base / plugin, Path(plugin)):
+        if path.exists():
+            return str(path.resolve())
+    if plugin.endswith(".py") or "/" in plugin:
+        raise UserError(f"no plugin {plugin} in {base.resolve()} or {Path().resolve()}: correct the path")
+    return plugin
+
+
+def _name(path: Path) -> str:
+    """The run's name: the recipe's own, or that of the run whose full configuration this is."""
+    recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return str(recipe.get("name") or path.stem)

@@ -1,0 +1,33 @@
+"""Where a run lives: `runs/<name>/<version>/`, and which checkpoint `last` or `best` means."""
+
+import re
+from pathlib import Path
+
+from lmkit.checkpoints import find
+from lmkit.errors import UserError
+
+ROOT = "runs"
+
+
+def new_folder(root: Path, name: str) -> Path:
+    """The folder of a new run, which is not made yet: `root/name/version_N`, N one more than the largest there."""
+    versions = [int(m[1]) for path in (root / name).glob("version_*") if (m := re.fullmatch(r"version_(\d+)", path.name))]
+    return root / name / f"version_{max(versions, default=-1) + 1}"
+
+
+def resolve(ckpt_path: str, root: Path, name: str) -> Path:
+    """The checkpoint file meant by `last`, `best`, a run's folder or a file.
+
+    Raises:
+        UserError: there is none.
+    """
+    if ckpt_path in ("last", "best"):
+        if not (root / name).is_dir():
+            raise UserError(f"no run in {root / name} to take its {ckpt_path} checkpoint from: start without --ckpt_path")
+        return find(root / name, (ckpt_path,))
+    return find(ckpt_path, ("last", "best"))
+
+
+def folder_of(checkpoint: Path) -> Path:
+    """The folder of the run that wrote a checkpoint."""
+    return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent

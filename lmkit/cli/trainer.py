@@ -1,0 +1,183 @@
+"""`lmkit fit`, `validate`, `test`, `predict`: LightningCLI, with runs in folders, default callbacks and a report."""
+
+import logging
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningDataModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+
+import lmkit.data.text
+from lmkit.callbacks import FinalValidation, KeepRecipe, MetricsFile, Predictions, RandomState, Samples, Throughput
+from lmkit.callbacks.report import report, xz_bits_per_byte
+from lmkit.checkpoints import AtomicCheckpoints, read
+from lmkit.cli.parser import Parser
+from lmkit.cli.recipes import read_recipes
+from lmkit.cli.runs import ROOT, folder_of, new_folder, resolve
+from lmkit.errors import UserError
+from lmkit.registry import load_plugins
+from lmkit.tasks import Task
+
+DEFAULTS = {
+    "max_epochs": -1,  # a run's length is counted in optimizer steps, by max_steps
+    "check_val_every_n_epoch": None,  # and so is its interval of validation, since the data is an endless stream
+    "use_distributed_sampler": False,  # the data shares itself out
+    "log_every_n_steps": 10,
+    "num_sanity_val_steps": 0,
+}
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Runs one of the four commands.
+
+    Raises:
+        UserError: for every mistake in the command line, the recipe or the data.
+    """
+    recipes = read_recipes(arguments)
+    load_plugins(recipes.plugins)
+    _quieten()
+    command, *rest = recipes.arguments
+    plugins = [f"--plugins={recipes.plugins}"] if recipes.plugins else []
+    sys.argv = [sys.argv[0]]  # LightningCLI warns of arguments given twice
+    CLI(recipes.name, [command, *rest, *plugins])
+
+
+class CLI(LightningCLI):
+    """LightningCLI for `Task` and any data, chosen by class name.
+
+    Args:
+        name: of the run, unless `--name` says another.
+        arguments: the command and its options.
+    """
+
+    def __init__(self, name: str, arguments: list[str]) -> None:
+        self._name, self._command = name, arguments[0]
+        super().__init__(
+            Task,
+            LightningDataModule,
+            save_config_callback=KeepRecipe,
+            save_config_kwargs={"overwrite": True, "save_to_log_dir": True},
+            trainer_defaults=DEFAULTS,
+            seed_everything_default=0,
+            parser_class=Parser,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            args=arguments,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )
+
+    def add_arguments_to_parser(self, parser: Parser) -> None:  # type: ignore[override]
+        """Adds what a recipe holds beside model, data and trainer."""
+        parser.add_argument("--name", type=str | None, default=self._name, help="the run's folder under runs/")
+        parser.add_argument("--plugins", type=list[str], default=[], help="files, folders or modules with own classes")
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing to read from the checkpoint here: a network's numbers come from the recipe alone."""
+
+    def before_instantiate_classes(self) -> None:
+        """Settles the run's folder and its checkpoint."""
+        config = self.config[self._command]
+        self.root = Path(config.trainer.default_root_dir or ROOT)
+        self.checkpoint = resolve(config.ckpt_path, self.root, config.name) if config.ckpt_path else None
+        resumed = config.ckpt_path == "last" and self.checkpoint is not None
+        if self._command == "fit":
+            self.folder = folder_of(self.checkpoint) if resumed else new_folder(self.root, config.name)
+            self.resumed_step = int(read(self.checkpoint)["global_step"]) if resumed else 0
+        elif self.checkpoint is None:
+            raise UserError(f"{self._command} needs a trained network: give --ckpt_path best, or a run's folder or file")
+        else:
+            self.folder = folder_of(self.checkpoint)
+        self.logger_given = config.trainer.logger
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer, with this run's folder, loggers and callbacks where the recipe names none."""
+        given = self.config_init[self._command].trainer
+        kwargs["default_root_dir"] = str(self.folder)
+        kwargs["plugins"] = [*_listed(given.plugins), AtomicCheckpoints()]
+        if given.logger in (None, True):
+            kwargs["logger"] = self._loggers() if self._command == "fit" else False
+        callbacks = _listed(given.callbacks)
+        kinds = tuple(type(callback) for callback in callbacks)
+        kwargs["callbacks"] = callbacks + [c for c in self._callbacks() if not isinstance(c, kinds)]
+        return super().instantiate_trainer(**kwargs)
+
+    def fit(self, **kwargs: Any) -> None:
+        """Trains; a run that a mistake ended before its first step leaves no folder."""
+        start = time.perf_counter()
+        try:
+            self.trainer.fit(**kwargs)
+        except UserError:
+            if self.trainer.global_step == 0 and self.trainer.is_global_zero:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+            self._report((time.perf_counter() - start) / 60)
+
+    def _report(self, minutes: float) -> None:
+        """Prints what was reached."""
+        samples = next(c for c in self.trainer.callbacks if isinstance(c, Samples))
+        heading = f"{self.config['fit'].name}: {self.trainer.global_step} optimizer steps in {minutes:.1f} minutes"
+        xz = xz_bits_per_byte(self.datamodule.validation_text())
+        print(report(self.trainer.callback_metrics, xz, samples.text, self.folder, heading))
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        """The checkpoint is given as the file that was found."""
+        kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        return {**kwargs, "ckpt_path": str(self.checkpoint) if self.checkpoint else None}
+
+    def _loggers(self) -> list[Logger]:
+        """TensorBoard and CSV, in the run's folder."""
+        purge = {"purge_step": self.resumed_step} if self.resumed_step else {}
+        board = TensorBoardLogger(
+            self.folder.parent.parent, self.folder.parent.name, self.folder.name, default_hp_metric=False, **purge
+        )
+        return [board, MetricsFile(self.folder, self.resumed_step)]
+
+    def _callbacks(self) -> list[Callback]:
+        """What every run has, unless its recipe names a callback of the same class."""
+        if self._command == "predict":
+            return [Predictions(self.folder / "predictions.jsonl")]
+        if self._command != "fit":
+            return []
+        best = ModelCheckpoint(
+            dirpath=self.folder / "checkpoints",
+            filename="best",
+            monitor="val/loss",
+            save_last=True,
+            enable_version_counter=False,
+        )
+        return [ProgressBar(), Throughput(), FinalValidation(), Samples(), RandomState(), best]
+
+
+class ProgressBar(TQDMProgressBar):
+    """Lightning's bar without the version number, which is the run's folder."""
+
+    def get_metrics(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The metrics beside the bar."""
+        metrics = super().get_metrics(*args, **kwargs)
+        metrics.pop("v_num", None)
+        return metrics
+
+
+def _listed(value: Any) -> list[Any]:
+    return [] if value is None else list(value) if isinstance(value, list) else [value]
+
+
+def _quieten() -> None:
+    """Silences what Lightning says to everybody and what a user can do nothing about."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: not any(hint in record.getMessage() for hint in ("litlogger", "litmodels", "Tip:"))
+    )
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+
+
+assert lmkit.data.text

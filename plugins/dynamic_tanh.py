@@ -1,0 +1,33 @@
+"""Dynamic Tanh (Zhu et al. 2025, "Transformers without Normalization", arXiv:2503.10622): a norm without statistics."""
+
+import torch
+from torch import Tensor, nn
+
+from lmkit.layers import Norm
+
+
+class DynamicTanh(Norm):
+    """Squashes each number by tanh(alpha x), with one learned alpha, then a learned scale and offset.
+
+    Args:
+        dim: width D, given by the network.
+        alpha: the first value of the learned slope; the paper's is 0.5.
+    """
+
+    def __init__(self, dim: int, alpha: float = 0.5) -> None:
+        super().__init__()
+        self.start = alpha
+        self.alpha = nn.Parameter(torch.empty(1))
+        self.weight = nn.Parameter(torch.empty(dim))
+        self.bias = nn.Parameter(torch.empty(dim))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """The first slope, scale one, offset zero."""
+        nn.init.constant_(self.alpha, self.start)
+        nn.init.ones_(self.weight)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) to (..., D)."""
+        return torch.tanh(self.alpha * x) * self.weight + self.bias

@@ -1,0 +1,193 @@
+"""Every layer against its reference in float64."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+from tests.layers import references
+
+from lmkit.errors import UserError
+from lmkit.layers import (
+    GELU,
+    MLP,
+    ALiBi,
+    At,
+    Gated,
+    LayerNorm,
+    Learned,
+    NoPosition,
+    ReLUSquared,
+    RMSNorm,
+    Rotary,
+    SelfAttention,
+    SiLU,
+    Sinusoidal,
+)
+from lmkit.layers.attentions import rotate
+
+D, H, T, K = 12, 6, 7, 2
+
+
+@pytest.fixture(autouse=True)
+def double():
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def filled(module):
+    """Random values everywhere: fresh scales of one and offsets of zero would hide an error."""
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter)
+    return module
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_layer_norm(bias):
+    norm = filled(LayerNorm(D, eps=0.1, bias=bias))
+    x = torch.randn(2, T, D)
+    torch.testing.assert_close(norm(x), references.layer_norm(x, norm.weight, norm.bias, 0.1))
+
+
+def test_rms_norm():
+    norm = filled(RMSNorm(D, eps=0.1))
+    x = torch.randn(2, T, D)
+    torch.testing.assert_close(norm(x), references.rms_norm(x, norm.weight, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("activation", "reference"),
+    [
+        (GELU(), lambda x: x * (1 + torch.erf(x / math.sqrt(2))) / 2),
+        (GELU("tanh"), lambda x: x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2),
+        (SiLU(), lambda x: x / (1 + torch.exp(-x))),
+        (ReLUSquared(), lambda x: torch.where(x > 0, x * x, 0.0)),
+    ],
+)
+def test_activations(activation, reference):
+    x = 3 * torch.randn(100)
+    torch.testing.assert_close(activation(x), reference(x))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_mlp(bias):
+    mlp = filled(MLP(D, hidden=5, activation=ReLUSquared, bias=bias))
+    x = torch.randn(2, T, D)
+    up = x @ mlp.up.weight.T + (mlp.up.bias if bias else 0)
+    torch.testing.assert_close(mlp(x), up.clamp(min=0) ** 2 @ mlp.out.weight.T + (mlp.out.bias if bias else 0))
+
+
+@pytest.mark.parametrize("activation", [SiLU, GELU])
+def test_gated(activation):
+    gated = filled(Gated(D, hidden=5, activation=activation))
+    x = torch.randn(2, T, D)
+    middle = activation()(x @ gated.gate.weight.T) * (x @ gated.up.weight.T)
+    torch.testing.assert_close(gated(x), middle @ gated.out.weight.T)
+
+
+def test_default_widths():
+    assert MLP(96).up.weight.shape == (384, 96)
+    assert Gated(96).up.weight.shape == (256, 96)
+    assert Gated(384).up.weight.shape == (1024, 384)
+
+
+def test_learned():
+    position = filled(Learned(D, H, T))
+    x, positions = torch.randn(2, T, D), torch.randint(T, (2, T))
+    y, at = position(x, positions)
+    torch.testing.assert_close(y[1, 3], x[1, 3] + position.table.weight[positions[1, 3]])
+    assert at == At()
+
+
+def test_sinusoidal():
+    x, positions = torch.randn(1, T, D), torch.arange(5, 5 + T)[None]
+    y, _ = Sinusoidal(D, H, T, base=100.0, scale=1.0)(x, positions)
+    for t in range(T):
+        for i in range(D // 2):
+            angle = (5 + t) * 100.0 ** (-2 * i / D)
+            assert y[0, t, 2 * i].item() == pytest.approx(x[0, t, 2 * i].item() + math.sin(angle), abs=1e-6)
+            assert y[0, t, 2 * i + 1].item() == pytest.approx(x[0, t, 2 * i + 1].item() + math.cos(angle), abs=1e-6)
+
+
+def test_rotary():
+    x, positions = torch.randn(2, T, 24), torch.stack([torch.arange(T), torch.arange(T) + 3])
+    y, at = Rotary(24, 4, T, base=50.0)(x, positions)
+    assert y is x
+    q = torch.randn(2, 4, T, 6)
+    rotated = rotate(q, *at.rotation)
+    for b in range(2):
+        for t in range(T):
+            expected = references.rotate_one(q[b, 1, t].tolist(), int(positions[b, t]), 50.0)
+            torch.testing.assert_close(rotated[b, 1, t], torch.tensor(expected), atol=1e-6, rtol=0)
+
+
+def test_rotary_scores_depend_on_distance_only():
+    position = Rotary(24, 4, 100)
+    q, k = torch.randn(1, 4, 1, 6), torch.randn(1, 4, 1, 6)
+
+    def score(at_q, at_k):
+        rotations = [position(torch.randn(1, 1, 24), torch.tensor([[p]]))[1].rotation for p in (at_q, at_k)]
+        return (rotate(q, *rotations[0]) * rotate(k, *rotations[1])).sum(-1)
+
+    torch.testing.assert_close(score(9, 4), score(45, 40), atol=1e-5, rtol=0)
+    assert not torch.allclose(score(9, 4), score(9, 5), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("heads", "slopes"),
+    [
+        (4, [2**-2, 2**-4, 2**-6, 2**-8]),
+        (6, [2**-2, 2**-4, 2**-6, 2**-8, 2**-1, 2**-3]),
+        (1, [2**-8]),
+    ],
+)
+def test_alibi_slopes_are_the_papers(heads, slopes):
+    assert ALiBi(D, heads, T).slopes == pytest.approx(slopes)
+
+
+def test_no_position():
+    x = torch.randn(1, T, D)
+    y, at = NoPosition(D, H, T)(x, torch.arange(T)[None])
+    assert y is x
+    assert at == At()
+
+
+@pytest.mark.parametrize("kv_heads", [None, 3, 1])
+@pytest.mark.parametrize("window", [None, 1, 3, T])
+@pytest.mark.parametrize("documents", [False, True])
+@pytest.mark.parametrize("position", [NoPosition, Rotary, ALiBi])
+def test_self_attention(kv_heads, window, documents, position):
+    dim, heads = 24, 6
+    layer = filled(SelfAttention(dim, heads, kv_heads, window, qk_norm=partial(RMSNorm, eps=0.1), bias=True))
+    x = torch.randn(2, T, dim)
+    made = position(dim, heads, T)
+    _, at = made(x, torch.arange(T)[None])
+    ids = torch.tensor([[0, 0, 0, 1, 1, 1, 1], [0, 1, 1, 1, 1, 2, 2]]) if documents else None
+    at = At(at.rotation, at.bias, ids)
+
+    def project(linear, norm=None):
+        y = (x @ linear.weight.T + linear.bias).view(2, T, -1, dim // heads).transpose(1, 2)
+        y = references.rms_norm(y, norm.weight, 0.1) if norm else y
+        return rotate(y, *at.rotation) if norm and at.rotation else y
+
+    q, k, v = project(layer.q, layer.q_norm), project(layer.k, layer.k_norm), project(layer.v)
+    slopes = made.slopes if position is ALiBi else None
+    y = references.attention(q, k, v, window, ids, slopes).transpose(1, 2).reshape(2, T, dim)
+    torch.testing.assert_close(layer(x, at), y @ layer.out.weight.T + layer.out.bias)
+
+
+@pytest.mark.parametrize(
+    ("make", "needed"),
+    [
+        (lambda: SelfAttention(10, 3), "heads is 3 and dim is 10: choose heads out of 1, 2, 5, 10"),
+        (lambda: SelfAttention(12, 6, kv_heads=4), "choose kv_heads out of 1, 2, 3, 6"),
+        (lambda: SelfAttention(12, 6, window=0), "window is a number of tokens from 1 on, but it is 0"),
+        (lambda: Rotary(9, 3, 8), "choose dim as a multiple of 6"),
+        (lambda: Sinusoidal(9, 3, 8), "dim is 9"),
+    ],
+)
+def test_what_does_not_fit_is_said(make, needed):
+    with pytest.raises(UserError, match=needed):
+        make()
