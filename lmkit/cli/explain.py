@@ -44,6 +44,8 @@ def explain(message: str, options: Iterable[str] = ()) -> str:
     """
     text = " ".join(message.split())
     key = ".".join(re.findall(r'[Pp]arser key "([^"]+)"', text))
+    if "arguments are required" in text:
+        return f"{text.split('tip:')[0].strip()}: name a recipe, as in `--config recipes/gpt-small.yaml`"
     if unknown := re.search(r"[Uu]nrecognized arguments: (\S+)", text):
         return _unknown_option(unknown[1].split("=")[0], options)
     if rejected := re.search(r"Option '([^']+)' is not accepted", text):

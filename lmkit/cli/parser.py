@@ -1,6 +1,8 @@
 """The parser of every command: a mistake becomes a `UserError` of one line that says what to do."""
 
-from typing import Any, NoReturn
+from argparse import ArgumentError
+from collections.abc import Iterator
+from typing import Any
 
 from lightning.pytorch.cli import LightningArgumentParser
 
@@ -11,12 +13,28 @@ from lmkit.errors import UserError
 class Parser(LightningArgumentParser):
     """A jsonargparse parser that raises instead of printing its usage and leaving."""
 
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raises the mistake in our words."""
-        options = [option for action in self._actions for option in action.option_strings]
-        raise UserError(explain(str(message), options)) from ex
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "exit_on_error": False})
+
+    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
+        """Parses a command line.
+
+        Raises:
+            UserError: it is wrong.
+        """
+        try:
+            return super().parse_args(*args, **kwargs)
+        except ArgumentError as error:
+            raise UserError(explain(str(error), self._options())) from error
 
     def add_method_arguments(self, *args: Any, **kwargs: Any) -> list[str]:
         """Adds a method's arguments, but not `weights_only`: checkpoints are always read so."""
         kwargs["skip"] = {*kwargs.get("skip", ()), "weights_only"}
         return super().add_method_arguments(*args, **kwargs)
+
+    def _options(self) -> Iterator[str]:
+        """The option strings of this parser and of its commands."""
+        for action in self._actions:
+            yield from action.option_strings
+            for parser in (getattr(action, "choices", None) or {}).values() if action.dest == "subcommand" else ():
+                yield from parser._options()

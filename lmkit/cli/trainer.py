@@ -13,6 +13,7 @@ from lightning import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import lmkit.data.text
 from lmkit.callbacks import FinalValidation, KeepRecipe, MetricsFile, Predictions, RandomState, Samples, Throughput
@@ -46,7 +47,10 @@ def run(arguments: Sequence[str]) -> None:
     command, *rest = recipes.arguments
     plugins = [f"--plugins={recipes.plugins}"] if recipes.plugins else []
     sys.argv = [sys.argv[0]]  # LightningCLI warns of arguments given twice
-    CLI(recipes.name, [command, *rest, *plugins])
+    try:
+        CLI(recipes.name, [command, *rest, *plugins])
+    except MisconfigurationException as error:
+        raise UserError(str(error)) from error
 
 
 class CLI(LightningCLI):
@@ -112,6 +116,7 @@ class CLI(LightningCLI):
     def fit(self, **kwargs: Any) -> None:
         """Trains; a run that a mistake ended before its first step leaves no folder."""
         start = time.perf_counter()
+        self.model.rehearse(self.trainer.max_steps)
         try:
             self.trainer.fit(**kwargs)
         except UserError:

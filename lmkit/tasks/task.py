@@ -51,6 +51,21 @@ class Task(LightningModule):
     def loss(self, batch: Any) -> tuple[Tensor, Tensor]:
         """The loss in nats summed over the batch's valid tokens, and their number."""
 
+    def rehearse(self, steps: int) -> None:
+        """Builds the network on the meta device, and the schedule, to find mistakes before any data is prepared.
+
+        Args:
+            steps: optimizer steps of the run.
+
+        Raises:
+            UserError: something in them does not fit.
+        """
+        if steps < 1:
+            raise UserError("a run's length is counted in optimizer steps: set trainer.max_steps, for example to 1000")
+        self._schedule(steps)
+        with torch.device("meta"):
+            self._network()
+
     def configure_model(self) -> None:
         """Builds the network, on the device and in the dtype that the strategy asks for; then compiles it."""
         if hasattr(self, "network"):
@@ -157,8 +172,6 @@ class Task(LightningModule):
         trainer = self._trainer
         if trainer is None or trainer.state.fn != "fit":
             return
-        if trainer.max_steps < 1:
-            raise UserError("a run's length is counted in optimizer steps: set trainer.max_steps, for example to 1000")
         interval, accumulated = trainer.val_check_interval, trainer.accumulate_grad_batches
         if isinstance(interval, int) and interval % accumulated:
             raise UserError(

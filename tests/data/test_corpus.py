@@ -54,12 +54,14 @@ def book(kind: str) -> bytes:
         return "\r\n".join(" ".join(chance.choices(words, k=9)) for _ in range(20000)).encode()
     if kind == "paragraphs":
         return "\n\n".join("\n".join(["a line of it"] * chance.randint(1, 60)) for _ in range(1500)).encode()
+    if kind == "far blank lines":
+        return (("word " * 500 + "\n\n" + "line\n" * 9000) * 6).encode()
     if kind == "one word":
         return "".join(chance.choices(words, k=100000)).encode()
     return chance.randbytes(BOOK_BYTES * 2)
 
 
-@pytest.mark.parametrize("kind", ["lines", "paragraphs", "one word", "noise"])
+@pytest.mark.parametrize("kind", ["lines", "paragraphs", "far blank lines", "one word", "noise"])
 @pytest.mark.parametrize("packing", PACK)
 def test_a_book_is_cut_into_pieces_that_are_its_text(tmp_path: Path, kind: str, packing: str) -> None:
     data = book(kind)
