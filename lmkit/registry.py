@@ -75,7 +75,7 @@ def build(annotation: Any, config: Any) -> Any:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--part", type=annotation)
     try:
-        return parser.instantiate_classes(parser.parse_object({"part": config})).part
+        return parser.instantiate(parser.parse_object({"part": config})).part
     except Exception as error:
         raise UserError(f"cannot build {config!r}: {' '.join(str(error).split())}") from error
 

@@ -16,7 +16,7 @@ class KeepRecipe(SaveConfigCallback):
         """Adds what rebuilds the network and its tokenizer."""
         data = trainer.datamodule  # type: ignore[attr-defined]
         checkpoint[KEY] = {
-            "recipe": yaml.safe_load(self.parser.dump(self.config, skip_none=False)),
+            "recipe": yaml.safe_load(self.parser.dump(self.config, skip_unset=False)),
             "tokenizer": data.tokenizer.to_str(),
             "end_of_document": data.end_of_document,
         }

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 from lightning import Callback, Trainer
-from lightning.fabric.utilities.throughput import get_available_flops
+from lightning.pytorch.utilities import rank_zero_info
 
+from lmkit.callbacks.peak import peak_flops
 from lmkit.tasks import Task
 
 
@@ -19,14 +20,17 @@ class Throughput(Callback):
 
     def __init__(self) -> None:
         self._flops_per_token = self._peak = 0.0
-        self._tokens, self._seconds, self._mark = 0, 0.0, None
-
-    _mark: float | None
+        self._tokens, self._seconds = 0, 0.0
+        self._mark: float | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: Task) -> None:  # type: ignore[override]
         """Counts the network's FLOPs a token and finds the device's peak."""
         self._flops_per_token = pl_module.flops_per_token(pl_module.network.context)
         self._peak = peak_flops(pl_module.device, _dtype(trainer)) * trainer.world_size
+        rank_zero_info(
+            f"{sum(p.numel() for p in pl_module.network.parameters()):,} parameters, "
+            f"{self._flops_per_token / 1e6:,.1f} MFLOPs a training token, peak {self._peak / 1e12:,.2f} TFLOP/s"
+        )
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Starts the clock, if it stands."""
@@ -51,34 +55,10 @@ class Throughput(Callback):
             self._tokens, self._seconds = 0, 0.0
 
 
-def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOPs a second that the device reaches at best: known from its data sheet, or measured on a matrix product."""
-    if device.type == "cuda":
-        try:
-            known = get_available_flops(device, dtype)
-        except (RuntimeError, KeyError, NotImplementedError):
-            known = None
-        if known:
-            return float(known)
-    return measured_flops(device, dtype)
-
-
-def measured_flops(device: torch.device, dtype: torch.dtype, size: int = 2048, tries: int = 5) -> float:
-    """The best of a few products of two square matrices, in FLOPs a second."""
-    a = torch.randn(size, size, device=device).to(dtype)
-    seconds = []
-    for _ in range(tries + 1):  # the first warms up
-        start = time.perf_counter()
-        product = a @ a
-        product[0, 0].item()  # waits for the device
-        seconds.append(time.perf_counter() - start)
-    return 2 * size**3 / min(seconds[1:])
-
-
 def _dtype(trainer: Trainer) -> torch.dtype:
     """The dtype in which matrices are multiplied."""
-    precision = str(trainer.precision)
-    return torch.bfloat16 if precision.startswith("bf16") else torch.float16 if precision.startswith("16") else torch.float32
+    by_name = {"bf16": torch.bfloat16, "16": torch.float16, "64": torch.float64}
+    return by_name.get(str(trainer.precision).split("-")[0], torch.float32)
 
 
 def _memory(device: torch.device) -> int:

@@ -48,15 +48,15 @@ def explain(message: str, options: Iterable[str] = ()) -> str:
         return f"{text.split('tip:')[0].strip()}: name a recipe, as in `--config recipes/gpt-small.yaml`"
     if unknown := re.search(r"[Uu]nrecognized arguments: (\S+)", text):
         return _unknown_option(unknown[1].split("=")[0], options)
+    if unknown := re.search(r"does not accept option '([^']+)'", text):
+        return _unknown_option(f"--{unknown[1]}", options)
     if rejected := re.search(r"Option '([^']+)' is not accepted", text):
-        return _unknown_parameter(key, rejected[1], text[rejected.end() :])
-    if name := re.search(r"Expected a dot import path string: (\S+?)\.? Got value|Unexpected import path format: (\S+)", text):
+        return _unknown_parameter(key, rejected[1], text)
+    if name := re.search(r"Expected a dot import path string: ([\w.]*\w)|Unexpected import path format: (\S+)", text):
         return _unknown_class(key, name[1] or name[2])
-    if wrong := re.search(r"([\w.]+) is not a subclass of (\w+)", text):
+    if wrong := re.search(r"'?([\w.]+)'? is not a subclass of", text):
         return _unknown_class(key, wrong[1].rsplit(".", 1)[-1])
-    if needed := re.search(r"Expected an? <class '(\w+)'>\. Got value: (.+?)\.? Got value", text):
-        return f"{key} is {needed[2]!r}, but it must be of type {needed[1]}: correct its value"
-    return _innermost(key, text)
+    return _wrong_value(key, text)
 
 
 def _unknown_class(key: str, name: str) -> str:
@@ -84,11 +84,12 @@ def _unknown_option(option: str, options: Iterable[str]) -> str:
     return f"no option {option}: {remedy}"
 
 
-def _unknown_parameter(key: str, name: str, rest: str) -> str:
-    path = re.search(r"class_path='([\w.]+)'", rest)
-    if path is None:
+def _unknown_parameter(key: str, name: str, text: str) -> str:
+    paths = re.findall(r"class_path='([\w.]+)'", text.split("is not accepted")[1])[:1]
+    paths = paths or re.findall(r"Problem with given class_path '([\w.]+)'", text)[-1:]
+    if not paths:
         return f"{key} has no parameter {name}: correct its name"
-    module, _, cls = path[1].rpartition(".")
+    module, _, cls = paths[0].rpartition(".")
     names = [p for p in inspect.signature(getattr(import_module(module), cls)).parameters if p != "self"]
     close = near(name, names)
     remedy = f"did you mean {_either(close)}?" if close else f"{cls} has {', '.join(names)}"
@@ -125,10 +126,18 @@ def _leaves(hint: Any) -> list[Any]:
     return [leaf for part in parts for leaf in _leaves(part)]
 
 
-def _innermost(key: str, text: str) -> str:
-    cause = re.split(r'[Pp]arser key "[^"]+":', text)[-1]
-    cause = re.split(r"\.? Got value: N|\. Given value|\(?tip:", cause)[0].strip(" -")
-    return f"{key}: {cause}" if key else cause
+def _wrong_value(key: str, text: str) -> str:
+    """Says what a value may be: the types and words that the parser tried, and then what came."""
+    tried = re.findall(r"Expected an? <class '([\w.]+)'>", text)
+    words = re.findall(r"Literal\[([^]]*)\]", text)
+    value = re.search(r"Got value: (.+?)(?:\.? Got value| - Expected|$)", text) or re.search(r"Given value: (.+?)$", text)
+    needed = [*dict.fromkeys(w for group in words for w in group.split(", ")), *dict.fromkeys(tried)]
+    needed = [n for n in needed if n != "NoneType"]
+    if not needed or value is None:
+        cause = re.split(r'[Pp]arser key "[^"]+":', text)[-1]
+        return f"{key}: {cause}".lstrip(": ")
+    came = re.sub(r"^NestedArg\(key='[^']*', val=(.*)\)$", r"\1", value[1].rstrip("."))
+    return f"{key} is {came}, but it must be {_either(needed)}: correct its value"
 
 
 def _either(names: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from lmkit.inference import Sampler, complete
 
 def run(arguments: Sequence[str]) -> None:
     """Parses the command line and writes the samples to standard output."""
-    options = _parser().parse_args(list(arguments[1:]))
+    options = _parser().parse(arguments[1:])
     for name in ("count", "samples"):
         if options[name] < 1:
             raise UserError(f"--{name} is {options[name]}: give 1 or more")

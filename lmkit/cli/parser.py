@@ -1,7 +1,7 @@
 """The parser of every command: a mistake becomes a `UserError` of one line that says what to do."""
 
 from argparse import ArgumentError
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lightning.pytorch.cli import LightningArgumentParser
@@ -16,14 +16,14 @@ class Parser(LightningArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "exit_on_error": False})
 
-    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
+    def parse(self, arguments: Sequence[str]) -> Any:
         """Parses a command line.
 
         Raises:
             UserError: it is wrong.
         """
         try:
-            return super().parse_args(*args, **kwargs)
+            return self.parse_args(list(arguments))
         except ArgumentError as error:
             raise UserError(explain(str(error), self._options())) from error
 

@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-import sys
 import time
 import warnings
 from collections.abc import Sequence
@@ -15,11 +14,12 @@ from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-import lmkit.data.text
-from lmkit.callbacks import FinalValidation, KeepRecipe, MetricsFile, Predictions, RandomState, Samples, Throughput
+import lmkit.data.text  # noqa: F401 (known by its class name once it is imported)
+from lmkit.callbacks import ExactResume, FinalValidation, KeepRecipe, MetricsFile, Predictions, Samples, Throughput
 from lmkit.callbacks.report import report, xz_bits_per_byte
-from lmkit.checkpoints import AtomicCheckpoints, read
+from lmkit.checkpoints import KEY, AtomicCheckpoints, read
 from lmkit.cli.parser import Parser
+from lmkit.cli.precision import choose_precision
 from lmkit.cli.recipes import read_recipes
 from lmkit.cli.runs import ROOT, folder_of, new_folder, resolve
 from lmkit.errors import UserError
@@ -32,6 +32,7 @@ DEFAULTS = {
     "use_distributed_sampler": False,  # the data shares itself out
     "log_every_n_steps": 10,
     "num_sanity_val_steps": 0,
+    "enable_model_summary": False,  # one line says the same
 }
 
 
@@ -46,7 +47,6 @@ def run(arguments: Sequence[str]) -> None:
     _quieten()
     command, *rest = recipes.arguments
     plugins = [f"--plugins={recipes.plugins}"] if recipes.plugins else []
-    sys.argv = [sys.argv[0]]  # LightningCLI warns of arguments given twice
     try:
         CLI(recipes.name, [command, *rest, *plugins])
     except MisconfigurationException as error:
@@ -83,6 +83,10 @@ class CLI(LightningCLI):
         parser.add_argument("--name", type=str | None, default=self._name, help="the run's folder under runs/")
         parser.add_argument("--plugins", type=list[str], default=[], help="files, folders or modules with own classes")
 
+    def parse_arguments(self, parser: Parser, args: list[str]) -> None:  # type: ignore[override]
+        """Parses the command line."""
+        self.config = parser.parse(args)
+
     def _parse_ckpt_path(self) -> None:
         """Nothing to read from the checkpoint here: a network's numbers come from the recipe alone."""
 
@@ -94,7 +98,11 @@ class CLI(LightningCLI):
         resumed = config.ckpt_path == "last" and self.checkpoint is not None
         if self._command == "fit":
             self.folder = folder_of(self.checkpoint) if resumed else new_folder(self.root, config.name)
-            self.resumed_step = int(read(self.checkpoint)["global_step"]) if resumed else 0
+            kept = read(self.checkpoint) if resumed else {}
+            self.resumed_step = int(kept.get("global_step", 0))
+            config.trainer.precision = config.trainer.precision or _precision_of(kept) or choose_precision(
+                str(config.trainer.accelerator)
+            )
         elif self.checkpoint is None:
             raise UserError(f"{self._command} needs a trained network: give --ckpt_path best, or a run's folder or file")
         else:
@@ -120,7 +128,7 @@ class CLI(LightningCLI):
         try:
             self.trainer.fit(**kwargs)
         except UserError:
-            if self.trainer.global_step == 0 and self.trainer.is_global_zero:
+            if self.trainer.global_step == 0 and self.trainer.is_global_zero and not self.resumed_step:
                 shutil.rmtree(self.folder, ignore_errors=True)
             raise
         if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
@@ -152,14 +160,23 @@ class CLI(LightningCLI):
             return [Predictions(self.folder / "predictions.jsonl")]
         if self._command != "fit":
             return []
-        best = ModelCheckpoint(
+        trainer = self.config_init["fit"].trainer
+        callbacks: list[Callback] = [Throughput(), FinalValidation(), Samples(), ExactResume()]
+        if trainer.enable_progress_bar is not False:
+            callbacks.append(ProgressBar())
+        if trainer.enable_checkpointing is not False:
+            callbacks.append(self._checkpoints())
+        return callbacks
+
+    def _checkpoints(self) -> ModelCheckpoint:
+        """The best by validation loss, and the last, after each validation."""
+        return ModelCheckpoint(
             dirpath=self.folder / "checkpoints",
             filename="best",
             monitor="val/loss",
             save_last=True,
             enable_version_counter=False,
         )
-        return [ProgressBar(), Throughput(), FinalValidation(), Samples(), RandomState(), best]
 
 
 class ProgressBar(TQDMProgressBar):
@@ -172,6 +189,12 @@ class ProgressBar(TQDMProgressBar):
         return metrics
 
 
+def _precision_of(checkpoint: dict[str, Any]) -> str | None:
+    """The precision that a run was trained in, which its continuation keeps."""
+    recipe = checkpoint.get(KEY, {}).get("recipe", {})
+    return recipe.get("trainer", {}).get("precision")
+
+
 def _listed(value: Any) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, list) else [value]
 
@@ -179,10 +202,8 @@ def _listed(value: Any) -> list[Any]:
 def _quieten() -> None:
     """Silences what Lightning says to everybody and what a user can do nothing about."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: not any(hint in record.getMessage() for hint in ("litlogger", "litmodels", "Tip:"))
+        lambda record: not any(hint in record.getMessage() for hint in ("litlogger", "litmodels", "Tip:", "GPU available", "TPU available", "HPU available"))
     )
+    warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
-
-
-assert lmkit.data.text

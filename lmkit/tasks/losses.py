@@ -31,8 +31,11 @@ def chunked_cross_entropy(
         The summed loss in nats (a scalar of float32 or wider) and the number of valid tokens.
     """
     hidden, targets = hidden.flatten(0, 1), targets.flatten()
-    loss = _ChunkedCrossEntropy.apply(head, chunk, targets, hidden, *parameters)
-    return loss, (targets != IGNORE).sum()
+    count = (targets != IGNORE).sum()
+    if torch.is_grad_enabled():
+        return _ChunkedCrossEntropy.apply(head, chunk, targets, hidden, *parameters), count
+    chunks = zip(hidden.split(chunk), targets.split(chunk), strict=True)
+    return torch.stack([cross_entropy(head(here), target) for here, target in chunks]).sum(), count
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -46,28 +49,22 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, head: Callable[[Tensor], Tensor], chunk: int, targets: Tensor, hidden: Tensor, *parameters: Tensor
     ) -> Tensor:
-        learning = any(ctx.needs_input_grad)
         total = hidden.new_zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32))
-        hidden_grad = torch.empty_like(hidden) if learning else None
-        parameter_grads = [torch.zeros_like(p) for p in parameters] if learning else []
-        for part, here, target in zip(_slices(len(hidden), chunk), hidden.split(chunk), targets.split(chunk), strict=True):
-            with torch.set_grad_enabled(learning):
-                leaf = here.detach().requires_grad_(learning)
+        hidden_grad = torch.empty_like(hidden)
+        parameter_grads = [torch.zeros_like(parameter) for parameter in parameters]
+        for here, there, target in zip(*(part.split(chunk) for part in (hidden, hidden_grad, targets)), strict=True):
+            with torch.enable_grad():
+                leaf = here.detach().requires_grad_()
                 loss = cross_entropy(head(leaf), target)
             total += loss.detach()
-            if hidden_grad is not None:
-                hidden_grad[part], *grads = torch.autograd.grad(loss, [leaf, *parameters])
-                for kept, grad in zip(parameter_grads, grads, strict=True):
-                    kept += grad
-        if hidden_grad is not None:
-            ctx.save_for_backward(hidden_grad, *parameter_grads)
+            grad, *grads = torch.autograd.grad(loss, [leaf, *parameters])
+            there.copy_(grad)
+            for kept, grad in zip(parameter_grads, grads, strict=True):
+                kept += grad
+        ctx.save_for_backward(hidden_grad, *parameter_grads)
         return total
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         (scale,) = outputs
         return None, None, None, *(grad * scale.to(grad.dtype) for grad in ctx.saved_tensors)
-
-
-def _slices(total: int, chunk: int) -> list[slice]:
-    return [slice(start, min(start + chunk, total)) for start in range(0, total, chunk)]

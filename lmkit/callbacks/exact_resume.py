@@ -1,4 +1,4 @@
-"""Keeps every rank's random generators in the checkpoint, which Lightning does not, so that a resumed run is the same."""
+"""What Lightning leaves out of resuming: the random generators, and the step at which metrics are logged."""
 
 import random
 from typing import Any
@@ -7,30 +7,35 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 
-class RandomState(Callback):
+class ExactResume(Callback):
     """Saves the states of Python's, torch's and CUDA's generators, one a rank; restores them before the first batch."""
 
     def __init__(self) -> None:
-        self._states: list[dict[str, Any]] = []
+        self._states: list[dict[str, Any]] | None = None
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Gathers the states of all ranks (called on each)."""
-        states: list[Any] = [None] * trainer.world_size
+        states: list[Any] = [_capture()]
         if trainer.world_size > 1:
+            states = [None] * trainer.world_size
             torch.distributed.all_gather_object(states, _capture())
-        else:
-            states = [_capture()]
         checkpoint["random_state"] = states
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Remembers the states until training starts."""
         self._states = checkpoint.get("random_state", [])
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Restores this rank's state; with another number of ranks than before, new ones draw as they were seeded."""
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Restores this rank's state; on another number of ranks than before, new ranks draw as they were seeded."""
+        if self._states is None:
+            return
         if trainer.global_rank < len(self._states):
             _restore(self._states[trainer.global_rank])
-        self._states = []
+        # Lightning's own count is one behind after a checkpoint of a validation off the interval
+        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
+        self._states = None
 
 
 def _capture() -> dict[str, Any]:

@@ -1,0 +1,139 @@
+"""Every mistake gets one line that names a remedy, and exit code 2; nothing is left behind."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.conftest import RECIPES
+
+from lmkit.cli.explain import explain
+
+RECIPE = RECIPES / "gpt-small.yaml"
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (["--model.network.norm=RMSNrm"], ["model.network.norm", "RMSNrm", "did you mean RMSNorm (lmkit.layers.norms)"]),
+        (["--model.network.norm=SelfAttention"], ["needs a Norm", "SelfAttention is an Attention", "LayerNorm"]),
+        (["--model.network.norm.epps=1"], ["RMSNorm has no parameter epps", "did you mean eps?"]),
+        (["--model.network.nrom=RMSNorm"], ["Decoder has no parameter nrom", "did you mean norm?"]),
+        (["--model.network.feed_forward.activation=ReluSquare"], ["no Activation is called", "ReLUSquared"]),
+        (["--model.schedule=Cosine"], ["no Schedule is called Cosine", "WarmupCosine"]),
+        (["--model.optimizer=AdmW"], ["no Optimizer is called AdmW", "AdamW"]),
+        (["--model=Pretrainin"], ["Pretraining (lmkit.tasks.pretraining)"]),
+        (["--data=Txt"], ["Text (lmkit.data.text)"]),
+        (["--data.sorce=x"], ["Text has no parameter sorce", "source"]),
+        (["--trainer.max_stepz=3"], ["no option --trainer.max_stepz", "--trainer.max_steps"]),
+        (["--model.network.dim=wide"], ["model.network.dim is wide", "int"]),
+        (["--data.documents=seperate"], ["data.documents is seperate", "'joined' or 'separate'"]),
+        (["--trainer.precision=fp99"], ["trainer.precision is fp99", "bf16-mixed"]),
+        (["--trainer.max_steps=-1"], ["set trainer.max_steps"]),
+        (["--model.network.heads=3"], ["dim 32 over 3 heads", "choose dim as a multiple of 6"]),
+        (["--model.network.heads=5", "--model.network.position=ALiBi"], ["heads must divide dim", "1, 2, 4, 8, 16, 32"]),
+        (["--model.network.attention.kv_heads=3"], ["kv_heads must divide heads", "1, 2, 4"]),
+        (["--model.network.vocab_size=200"], ["tokenizer has 300 token ids", "at least 300"]),
+        (["--data.context=128"], ["rows of data are 128 tokens", "model.network.context"]),
+        (["--model.schedule.warmup=3"], ["warmup", "the run has 2", "trainer.max_steps"]),
+        (["--data.batch_size=5", "--trainer.accumulate_grad_batches=2"], ["batch_size 5", "give a multiple of 2"]),
+        (["--trainer.accumulate_grad_batches=4"], ["val_check_interval", "multiple of trainer.accumulate_grad_batches"]),
+        (["--data.source=nowhere"], ["nowhere"]),
+        (["--data.source=empty"], ["empty"]),
+        (["--data.tokenizer=nowhere.json"], ["nowhere.json"]),
+        (["--plugins=nowhere.py"], ["no plugin nowhere.py"]),
+        (["--plugins=broken.py"], ["broken.py", "does not import", "ZeroDivisionError"]),
+        (["--ckpt_path=last"], ["start without --ckpt_path"]),
+        (["--ckpt_path=nowhere.ckpt"], ["no checkpoint at nowhere.ckpt"]),
+        (["--ckpt_path=text.ckpt"], ["text.ckpt", "truncated or not a checkpoint"]),
+        (["--config=nowhere.yaml"], ["no recipe nowhere.yaml"]),
+        (["--config=broken.yaml"], ["broken.yaml is not YAML"]),
+        (["--config=list.yaml"], ["list.yaml is not a recipe"]),
+    ],
+)
+def test_a_mistake_gets_one_line(run, toy, options, parts):
+    Path("empty").mkdir()
+    Path("broken.py").write_text("1 / 0")
+    Path("broken.yaml").write_text("model: [")
+    Path("list.yaml").write_text("- 1")
+    Path("text.ckpt").write_text("not a checkpoint")
+    code, _, errors = run("fit", "--config", RECIPE, *toy, *options)
+    lines = [line for line in errors.splitlines() if line.startswith("lmkit:")]
+    assert code == 2, errors
+    assert len(lines) == 1
+    assert "Traceback" not in errors
+    for part in parts:
+        assert part in lines[0]
+    assert not list(Path("runs").rglob("*.*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--config", "x.yaml", "fit"], ["--config came before the command", "lmkit fit --config"]),
+        (["fot"], ["no command fot", "did you mean fit?"]),
+        (["fit"], ["--config recipes/gpt-small.yaml"]),
+        (["validate", "--config", RECIPE], ["--ckpt_path best"]),
+        (["generate", "nowhere"], ["no checkpoint at nowhere"]),
+        (["generate"], ["checkpoint"]),
+        (["generate", "x", "--temprature=1"], ["no option --temprature", "--temperature"]),
+        (["generate", "x", "--top_p=2"], ["top_p is 2"]),
+        (["generate", "x", "--count=0"], ["--count is 0"]),
+    ],
+)
+def test_a_mistaken_command_gets_one_line(run, arguments, parts):
+    code, _, errors = run(*arguments)
+    assert code == 2
+    assert len(errors.strip().splitlines()) == 1
+    assert all(part in errors for part in parts), errors
+
+
+def test_a_misspelt_name_in_a_recipe_is_explained_as_on_the_command_line(run, toy):
+    text = RECIPE.read_text()
+    Path("one.yaml").write_text(text.replace("norm: RMSNorm", "norm: RMSNrm", 1))
+    Path("two.yaml").write_text(text.replace("dim:", "dimm:"))
+    Path("three.yaml").write_text(text.replace("max_steps", "max_stepz"))
+    assert "did you mean RMSNorm" in run("fit", "-c", "one.yaml")[2]
+    assert "Decoder has no parameter dimm: did you mean dim?" in run("fit", "-c", "two.yaml")[2]
+    assert "did you mean --trainer.max_steps" in run("fit", "-c", "three.yaml")[2]
+
+
+def test_a_message_of_unknown_wording_is_kept():
+    assert explain("something\n  went wrong") == "something went wrong"
+
+
+def test_a_truncated_checkpoint_is_named(run, toy):
+    assert run("fit", "-c", RECIPE, *toy)[0] == 0
+    checkpoint = Path("runs/gpt-small/version_0/checkpoints/last.ckpt")
+    whole = checkpoint.read_bytes()
+    checkpoint.write_bytes(whole[: len(whole) // 2])
+    for arguments in (["fit", "-c", RECIPE, *toy, "--ckpt_path=last"], ["generate", checkpoint]):
+        code, _, errors = run(*arguments)
+        assert code == 2
+        assert "last.ckpt" in errors
+        assert "is truncated" in errors
+
+
+def test_no_space_left_is_one_line_and_leaves_nothing_half_written(run, toy, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("torch.save", full)
+    code, _, errors = run("fit", "-c", RECIPE, *toy)
+    assert code == 2
+    assert "No space left on device" in errors
+    assert "make room" in errors
+    assert not [path for path in Path("runs").rglob("*") if "ckpt" in path.name]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_recognised_in_what_torch_raises(tmp_path):
+    import torch
+
+    from lmkit.checkpoints import AtomicCheckpoints
+    from lmkit.errors import UserError
+
+    (tmp_path / ".x.ckpt.0.partial").symlink_to("/dev/full")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(UserError, match="No space left"):
+        patch.setattr("os.getpid", lambda: 0)
+        AtomicCheckpoints().save_checkpoint({"x": torch.zeros(10_000_000)}, tmp_path / "x.ckpt")
+    assert not shutil.os.listdir(tmp_path)

@@ -1,0 +1,182 @@
+"""`lmkit fit` from the command line: what it leaves, how it goes on, and what the other commands make of it."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tests.conftest import RECIPES, ROOT
+
+from lmkit.checkpoints import rebuild
+
+RECIPE = RECIPES / "gpt-small.yaml"
+LONG = ["--trainer.max_steps=10", "--trainer.val_check_interval=4", "--model.network.block=PreNorm"]
+DROPOUT = ["--model.network.block.dropout=0.2"]
+
+KILL = """
+from lightning import Callback
+
+class Kill(Callback):
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_step == 6:
+            raise SystemError("killed")
+"""
+
+
+def rows(run_folder):
+    """Training losses and validation losses by step, as text, so that equality is exact."""
+    with (Path(run_folder) / "metrics.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    return [
+        {line["step"]: line[column] for line in lines if line[column]}
+        for column in ("train/loss", "train/gradient_norm", "train/learning_rate", "val/loss")
+    ]
+
+
+def test_a_run_leaves_its_record_and_says_what_it_reached(run, toy):
+    code, out, errors = run("fit", "--config", RECIPE, *toy)
+    assert code == 0, errors
+    folder = Path("runs/gpt-small/version_0")
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert {"config.yaml", "metrics.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt"} <= names
+    assert any("tfevents" in name for name in names)
+    for part in ("validation loss", "perplexity", "bits per byte", "xz -9e", "It writes:", "lmkit generate", "tensorboard"):
+        assert part in out
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["model"]["init_args"]["network"]["init_args"]["norm"]["class_path"] == "lmkit.layers.RMSNorm"
+    assert config["trainer"]["precision"] == "32-true"
+
+
+def test_the_full_configuration_of_a_run_makes_the_same_run(run, toy):
+    assert run("fit", "-c", RECIPE, *toy)[0] == 0
+    code, _, errors = run("fit", "-c", "runs/gpt-small/version_0/config.yaml")
+    assert code == 0, errors
+    assert rows("runs/gpt-small/version_1") == rows("runs/gpt-small/version_0")
+
+
+def test_a_killed_run_goes_on_exactly(run, toy):
+    assert run("fit", "-c", RECIPE, *toy, *LONG, *DROPOUT, "--name=whole")[0] == 0
+    Path("kill.py").write_text(KILL)
+    killed = [*toy, *LONG, *DROPOUT, "--name=killed"]
+    with pytest.raises(SystemError, match="killed"):
+        run("fit", "-c", RECIPE, *killed, "--plugins=kill.py", "--trainer.callbacks=Kill")
+    code, _, errors = run("fit", "-c", RECIPE, *killed, "--ckpt_path", "last")
+    assert code == 0, errors
+    assert not Path("runs/killed/version_1").exists()
+    for one, other in zip(rows("runs/whole/version_0"), rows("runs/killed/version_0"), strict=True):
+        assert one == other
+    assert len(rows("runs/killed/version_0")[0]) == 10
+    weights = [torch.load(f"runs/{name}/version_0/checkpoints/last.ckpt")["state_dict"] for name in ("whole", "killed")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_finished_run_can_be_made_longer(run, toy):
+    steady = ["--model.schedule=Constant"]
+    toy = [option for option in toy if not option.startswith("--model.schedule")]
+    assert run("fit", "-c", RECIPE, *toy, *LONG, *steady, "--name=whole")[0] == 0
+    assert run("fit", "-c", RECIPE, *toy, *LONG, *steady, "--trainer.max_steps=5", "--name=grown")[0] == 0
+    assert run("fit", "-c", RECIPE, *toy, *LONG, *steady, "--name=grown", "--ckpt_path=last")[0] == 0
+    assert rows("runs/grown/version_0")[0] == rows("runs/whole/version_0")[0]
+
+
+def test_accumulation_does_not_change_the_run(run, toy):
+    runs = {}
+    for parts in (1, 2, 4):
+        toy = [option for option in toy if "limit_val" not in option]
+        options = [f"--trainer.accumulate_grad_batches={parts}", f"--trainer.val_check_interval={2 * parts}"]
+        assert run("fit", "-c", RECIPE, *toy, *options, f"--name=by{parts}", "--trainer.precision=64-true")[0] == 0
+        runs[parts] = rows(f"runs/by{parts}/version_0")
+    for parts in (2, 4):
+        for one, other in zip(runs[1], runs[parts], strict=True):
+            assert [float(x) for x in one.values()] == pytest.approx([float(x) for x in other.values()], rel=1e-5)
+
+
+def test_other_commands_read_the_run(run, toy):
+    assert run("fit", "-c", RECIPE, *toy)[0] == 0
+    reached = float(next(iter(rows("runs/gpt-small/version_0")[3].values())))
+    code, out, errors = run("validate", "-c", RECIPE, *toy, "--ckpt_path=best")
+    assert code == 0, errors
+    assert float(re.search(r"val/loss\W+([\d.]+)", out)[1]) == pytest.approx(reached, rel=1e-6)
+    assert "test/bits_per_byte" in run("test", "-c", RECIPE, *toy, "--ckpt_path=best")[1]
+    assert run("predict", "-c", RECIPE, *toy, "--ckpt_path=best")[0] == 0
+    lines = [json.loads(line) for line in Path("runs/gpt-small/version_0/predictions.jsonl").read_text().splitlines()]
+    assert all(line["loss"] > 0 and line["tokens"] > 0 and line["text"] for line in lines)
+
+
+def test_generate_reads_a_run_without_its_recipe_or_texts(run, toy):
+    assert run("fit", "-c", RECIPE, *toy)[0] == 0
+    options = ["--prompt", "the cat", "--count=40", "--seed=3"]
+    code, text, errors = run("generate", "runs/gpt-small", *options)
+    assert code == 0, errors
+    assert text.startswith("the cat")
+    assert run("generate", "runs/gpt-small/version_0/checkpoints/best.ckpt", *options)[1] == text
+    assert run("generate", "runs/gpt-small", *options, "--cached=false")[1] == text
+    assert run("generate", "runs/gpt-small", "--prompt=the cat", "--count=40", "--seed=4")[1] != text
+    several = run("generate", "runs/gpt-small", *options, "--samples=3", "--top_k=5", "--top_p=0.9")[1]
+    assert several.count("--- sample") == 3
+
+
+def test_a_plugin_is_used_by_its_name_and_found_again(run, toy):
+    code, _, errors = run("fit", "-c", RECIPES / "dynamic-tanh.yaml", *toy)
+    assert code == 0, errors
+    checkpoint = Path("runs/dynamic-tanh/version_0/checkpoints/last.ckpt")
+    assert type(rebuild(checkpoint).network.norm).__name__ == "DynamicTanh"
+    config = yaml.safe_load(Path("runs/dynamic-tanh/version_0/config.yaml").read_text())
+    assert config["plugins"] == [str(ROOT / "plugins/dynamic_tanh.py")]
+
+
+def test_a_checkpoint_says_which_plugin_it_lacks(run, toy):
+    moved = Path("moved.py")
+    moved.write_text((ROOT / "plugins/dynamic_tanh.py").read_text().replace("DynamicTanh", "MovedTanh"))
+    assert run("fit", "-c", RECIPE, *toy, "--plugins=moved.py", "--model.network.norm=MovedTanh")[0] == 0
+    moved.rename("elsewhere.py")
+    code, _, errors = run("generate", "runs/gpt-small")
+    assert code == 2
+    assert "moved.py" in errors
+
+
+def test_an_entry_point_is_loaded(run, toy, monkeypatch):
+    import lmkit.registry
+
+    class Installed:
+        name, dist = "extra", None
+
+        def load(self):
+            from lmkit.layers import RMSNorm
+
+            class InstalledNorm(RMSNorm):
+                pass
+
+            InstalledNorm.__module__, InstalledNorm.__qualname__ = "extra_package", "InstalledNorm"
+            import sys
+            import types
+
+            sys.modules["extra_package"] = types.ModuleType("extra_package")
+            sys.modules["extra_package"].InstalledNorm = InstalledNorm
+
+    monkeypatch.setattr(lmkit.registry, "entry_points", lambda group: [Installed()] if group == "lmkit.plugins" else [])
+    code, _, errors = run("fit", "-c", RECIPE, *toy, "--model.network.norm=InstalledNorm")
+    assert code == 0, errors
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_runs_two_steps_at_toy_size(run, toy, recipe):
+    code, out, errors = run("fit", "--config", recipe, *toy)
+    assert code == 0, errors
+    assert f"{recipe.stem}: 2 optimizer steps" in out
+
+
+def test_the_options_of_the_issue_override_a_recipe(run, toy):
+    for options in (
+        ["--model.network.norm=RMSNorm", "--model.network.norm.eps=1e-5"],
+        ["--model.network.position=ALiBi"],
+        ["--model.network.feed_forward=Gated", "--model.network.feed_forward.activation=GELU"],
+        ["--data.documents=separate"],
+    ):
+        code, _, errors = run("fit", "-c", RECIPE, *toy, *options)
+        assert code == 0, errors
+    config = yaml.safe_load(Path("runs/gpt-small/version_0/config.yaml").read_text())
+    assert config["model"]["init_args"]["network"]["init_args"]["norm"]["init_args"] == {"eps": 1e-5}
