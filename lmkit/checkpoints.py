@@ -1,4 +1,4 @@
-"""Checkpoint files: found by run or path, written whole or not at all, read without running code, rebuilt by themselves.
+"""Checkpoint files: found by run or path, written whole or not at all, read without running code, self-sufficient.
 
 Beside what Lightning keeps, a checkpoint holds under `lmkit` the full recipe and the tokenizer, so that the network
 can be rebuilt with no recipe at hand.
@@ -112,7 +112,9 @@ def find(where: str | Path, names: tuple[str, ...] = ("best", "last")) -> Path:
     first = [paths[0] for paths in found if paths]
     if not first:
         wanted = " or ".join(f"checkpoints/{name}.ckpt" for name in names)
-        raise UserError(f"no checkpoint at {where} (looked for {wanted} in it): train one by `lmkit fit`, or correct it")
+        raise UserError(
+            f"no checkpoint at {where} (looked for {wanted} in it): train one by `lmkit fit`, or correct it"
+        )
     return max(first, key=lambda path: path.stat().st_mtime)
 
 

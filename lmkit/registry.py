@@ -46,6 +46,7 @@ def load_plugins(plugins: Iterable[str]) -> None:
 def classes(kind: type) -> dict[str, type]:
     """The concrete classes of a kind by class name, the kind's own subclasses included at any depth."""
     found: dict[str, type] = {}
+    cls: type
     for cls in kind.__subclasses__():
         if not inspect.isabstract(cls):
             found[cls.__name__] = cls

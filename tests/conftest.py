@@ -13,7 +13,25 @@ from lmkit.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 RECIPES = ROOT / "recipes"
-WORDS = "the a cat dog sat ran on under mat tree and then was not very happy sad".split()
+WORDS = [
+    "the",
+    "a",
+    "cat",
+    "dog",
+    "sat",
+    "ran",
+    "on",
+    "under",
+    "mat",
+    "tree",
+    "and",
+    "then",
+    "was",
+    "not",
+    "very",
+    "happy",
+    "sad",
+]
 
 
 @pytest.fixture(autouse=True, scope="session")

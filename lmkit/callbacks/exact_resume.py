@@ -25,9 +25,7 @@ class ExactResume(Callback):
         """Remembers the states until training starts."""
         self._states = checkpoint.get("random_state", [])
 
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Restores this rank's state; on another number of ranks than before, new ranks draw as they were seeded."""
         if self._states is None:
             return

@@ -19,7 +19,13 @@ class Predictions(Callback):
         self._lines: list[str] = []
 
     def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Keeps a batch's rows."""
         tokenizer = trainer.datamodule.tokenizer  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ from lmkit.checkpoints import KEY
 
 
 class KeepRecipe(SaveConfigCallback):
-    """Writes `config.yaml` when a run starts; adds recipe and tokenizer to its checkpoints. Made by the command line."""
+    """Writes `config.yaml` when a run starts; adds recipe and tokenizer to its checkpoints."""
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adds what rebuilds the network and its tokenizer."""

@@ -31,12 +31,16 @@ def report(measures: Mapping[str, float], xz: float | None, sample: str, folder:
         folder: the run's folder.
         heading: what was run.
     """
-    loss = float(measures["val/loss"])
-    lines = ["", heading, f"  validation loss  {loss:.4f} nats a token", f"  perplexity       {math.exp(loss):.2f}"]
+    lines = ["", heading]
+    if "val/loss" in measures:
+        loss = float(measures["val/loss"])
+        lines += [f"  validation loss  {loss:.4f} nats a token", f"  perplexity       {math.exp(loss):.2f}"]
     if "val/bits_per_byte" in measures:
         beside = f"   (xz -9e on the same text: {xz:.4f})" if xz else ""
         lines.append(f"  bits per byte    {float(measures['val/bits_per_byte']):.4f}{beside}")
-    lines += ["", "It writes:", *(f"  | {line}" for line in sample.splitlines()), ""]
+    if sample:
+        lines += ["", "It writes:", *(f"  | {line}" for line in sample.splitlines())]
+    lines.append("")
     lines += [
         "Next:",
         f'  lmkit generate {folder} --prompt "def read("',

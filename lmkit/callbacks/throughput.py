@@ -47,7 +47,8 @@ class Throughput(Callback):
         self._mark = now
         self._tokens += batch.inputs.numel() * trainer.world_size
         at_step = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if at_step and trainer.global_step % trainer.log_every_n_steps == 0 and self._seconds:
+        interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if at_step and trainer.global_step % interval == 0 and self._seconds:
             rate = self._tokens / self._seconds
             pl_module.log("perf/tokens_per_second", rate, prog_bar=True)
             pl_module.log("perf/mfu", rate * self._flops_per_token / self._peak)

@@ -111,7 +111,7 @@ def _kind_of(parameter: str) -> type | None:
 
 def _hints(cls: type) -> dict[str, Any]:
     try:
-        return get_type_hints(cls.__init__)
+        return get_type_hints(vars(cls).get("__init__", cls))
     except (NameError, TypeError):  # a foreign class with annotations that cannot be resolved
         return {}
 
@@ -130,7 +130,9 @@ def _wrong_value(key: str, text: str) -> str:
     """Says what a value may be: the types and words that the parser tried, and then what came."""
     tried = re.findall(r"Expected an? <class '([\w.]+)'>", text)
     words = re.findall(r"Literal\[([^]]*)\]", text)
-    value = re.search(r"Got value: (.+?)(?:\.? Got value| - Expected|$)", text) or re.search(r"Given value: (.+?)$", text)
+    value = re.search(r"Got value: (.+?)(?:\.? Got value| - Expected|$)", text) or re.search(
+        r"Given value: (.+?)$", text
+    )
     needed = [*dict.fromkeys(w for group in words for w in group.split(", ")), *dict.fromkeys(tried)]
     needed = [n for n in needed if n != "NoneType"]
     if not needed or value is None:
@@ -143,5 +145,3 @@ def _wrong_value(key: str, text: str) -> str:
 def _either(names: Iterable[str]) -> str:
     *most, last = names
     return f"{', '.join(most)} or {last}" if most else last
-
-

@@ -11,7 +11,9 @@ ROOT = "runs"
 
 def new_folder(root: Path, name: str) -> Path:
     """The folder of a new run, which is not made yet: `root/name/version_N`, N one more than the largest there."""
-    versions = [int(m[1]) for path in (root / name).glob("version_*") if (m := re.fullmatch(r"version_(\d+)", path.name))]
+    versions = [
+        int(m[1]) for path in (root / name).glob("version_*") if (m := re.fullmatch(r"version_(\d+)", path.name))
+    ]
     return root / name / f"version_{max(versions, default=-1) + 1}"
 
 
@@ -23,7 +25,9 @@ def resolve(ckpt_path: str, root: Path, name: str) -> Path:
     """
     if ckpt_path in ("last", "best"):
         if not (root / name).is_dir():
-            raise UserError(f"no run in {root / name} to take its {ckpt_path} checkpoint from: start without --ckpt_path")
+            raise UserError(
+                f"no run in {root / name} to take its {ckpt_path} checkpoint from: start without --ckpt_path"
+            )
         return find(root / name, (ckpt_path,))
     return find(ckpt_path, ("last", "best"))
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningDataModule, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import lmkit.data.text  # noqa: F401 (known by its class name once it is imported)
 from lmkit.callbacks import ExactResume, FinalValidation, KeepRecipe, MetricsFile, Predictions, Samples, Throughput
@@ -95,19 +95,20 @@ class CLI(LightningCLI):
         config = self.config[self._command]
         self.root = Path(config.trainer.default_root_dir or ROOT)
         self.checkpoint = resolve(config.ckpt_path, self.root, config.name) if config.ckpt_path else None
-        resumed = config.ckpt_path == "last" and self.checkpoint is not None
         if self._command == "fit":
-            self.folder = folder_of(self.checkpoint) if resumed else new_folder(self.root, config.name)
-            kept = read(self.checkpoint) if resumed else {}
+            last = self.checkpoint if config.ckpt_path == "last" else None
+            self.folder = folder_of(last) if last else new_folder(self.root, config.name)
+            kept = read(last) if last else {}
             self.resumed_step = int(kept.get("global_step", 0))
-            config.trainer.precision = config.trainer.precision or _precision_of(kept) or choose_precision(
-                str(config.trainer.accelerator)
+            config.trainer.precision = (
+                config.trainer.precision or _precision_of(kept) or choose_precision(str(config.trainer.accelerator))
             )
         elif self.checkpoint is None:
-            raise UserError(f"{self._command} needs a trained network: give --ckpt_path best, or a run's folder or file")
+            raise UserError(
+                f"{self._command} needs a trained network: give --ckpt_path best, or a run's folder or file"
+            )
         else:
             self.folder = folder_of(self.checkpoint)
-        self.logger_given = config.trainer.logger
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with this run's folder, loggers and callbacks where the recipe names none."""
@@ -118,7 +119,7 @@ class CLI(LightningCLI):
             kwargs["logger"] = self._loggers() if self._command == "fit" else False
         callbacks = _listed(given.callbacks)
         kinds = tuple(type(callback) for callback in callbacks)
-        kwargs["callbacks"] = callbacks + [c for c in self._callbacks() if not isinstance(c, kinds)]
+        self.callbacks = kwargs["callbacks"] = callbacks + [c for c in self._callbacks() if not isinstance(c, kinds)]
         return super().instantiate_trainer(**kwargs)
 
     def fit(self, **kwargs: Any) -> None:
@@ -131,15 +132,16 @@ class CLI(LightningCLI):
             if self.trainer.global_step == 0 and self.trainer.is_global_zero and not self.resumed_step:
                 shutil.rmtree(self.folder, ignore_errors=True)
             raise
-        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+        if self.trainer.is_global_zero and not self.config["fit"].trainer.fast_dev_run:
             self._report((time.perf_counter() - start) / 60)
 
     def _report(self, minutes: float) -> None:
         """Prints what was reached."""
-        samples = next(c for c in self.trainer.callbacks if isinstance(c, Samples))
+        samples = next(c for c in self.callbacks if isinstance(c, Samples))
         heading = f"{self.config['fit'].name}: {self.trainer.global_step} optimizer steps in {minutes:.1f} minutes"
         xz = xz_bits_per_byte(self.datamodule.validation_text())
-        print(report(self.trainer.callback_metrics, xz, samples.text, self.folder, heading))
+        measures = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+        print(report(measures, xz, samples.text, self.folder, heading))
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         """The checkpoint is given as the file that was found."""
@@ -148,7 +150,7 @@ class CLI(LightningCLI):
 
     def _loggers(self) -> list[Logger]:
         """TensorBoard and CSV, in the run's folder."""
-        purge = {"purge_step": self.resumed_step} if self.resumed_step else {}
+        purge: dict[str, Any] = {"purge_step": self.resumed_step} if self.resumed_step else {}
         board = TensorBoardLogger(
             self.folder.parent.parent, self.folder.parent.name, self.folder.name, default_hp_metric=False, **purge
         )
@@ -202,7 +204,12 @@ def _listed(value: Any) -> list[Any]:
 def _quieten() -> None:
     """Silences what Lightning says to everybody and what a user can do nothing about."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: not any(hint in record.getMessage() for hint in ("litlogger", "litmodels", "Tip:", "GPU available", "TPU available", "HPU available"))
+        lambda record: (
+            not any(
+                hint in record.getMessage()
+                for hint in ("litlogger", "litmodels", "Tip:", "GPU available", "TPU available", "HPU available")
+            )
+        )
     )
     warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")

@@ -47,7 +47,7 @@ class TrainStream(IterableDataset[Batch]):
         self.rows, self.order, self.batch_size, self.share = rows, order, batch_size, share
         self.micro_batch_size = share.micro_batch_size(batch_size)
         # In shared memory, since workers that persist keep the copy of this object that they were started with.
-        self._start = torch.tensor(start_sample).share_memory_()  # type: ignore[no-untyped-call]
+        self._start = torch.tensor(start_sample).share_memory_()
 
     def start_at(self, sample: int) -> None:
         """Makes every iteration that begins later, in any worker, begin at this sample."""

@@ -23,9 +23,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, at: At, window: int | None = None) -
     time, past = q.size(-2), k.size(-2)
     grouped = q.size(1) != k.size(1)
     windowed = window is not None and window < past
-    if at.bias is None and at.documents is None and not windowed:
-        if time == past or time == 1:  # one query sees every key, so that it needs no mask
-            return F.scaled_dot_product_attention(q, k, v, is_causal=time > 1, enable_gqa=grouped)
+    square_or_one = time in (past, 1)  # one query sees every key, so that it needs no mask
+    if square_or_one and at.bias is None and at.documents is None and not windowed:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=time > 1, enable_gqa=grouped)
     mask = _mask(time, past, at, window if windowed else None, q)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=grouped)
 

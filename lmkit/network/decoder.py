@@ -30,7 +30,7 @@ class Decoder(nn.Module):
         tied: whether the head shares the embedding's weights (Press and Wolf 2017, arXiv:1608.05859).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 (the place where all parts are put together)
         self,
         vocab_size: int,
         context: int,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lmkit.data.packing import IGNORE
 
+
 def chunked_cross_entropy(
     head: Callable[[Tensor], Tensor],
     parameters: Sequence[Tensor],
@@ -60,7 +61,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             grad, *grads = torch.autograd.grad(loss, [leaf, *parameters])
             there.copy_(grad)
             for kept, grad in zip(parameter_grads, grads, strict=True):
-                kept += grad
+                kept.add_(grad)
         ctx.save_for_backward(hidden_grad, *parameter_grads)
         return total
 

@@ -39,11 +39,13 @@ class Pretraining(Task):
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The loss in nats summed over the batch's valid tokens, and their number."""
         hidden = self.network(batch.inputs, batch.documents)
-        return chunked_cross_entropy(
-            self.network.logits, [self.network.head_weight], hidden, batch.targets, self.chunk
-        )
+        return chunked_cross_entropy(self.network.logits, [self.network.head_weight], hidden, batch.targets, self.chunk)
 
     def predict_step(self, batch: Batch) -> Tensor:
         """For each row its summed loss in nats and its number of valid tokens (B, 2)."""
-        rows = [Batch(*(None if part is None else part[i : i + 1] for part in batch)) for i in range(len(batch.inputs))]
+        ids = batch.documents
+        rows = [
+            Batch(batch.inputs[i : i + 1], batch.targets[i : i + 1], None if ids is None else ids[i : i + 1])
+            for i in range(len(batch.inputs))
+        ]
         return torch.stack([torch.stack([x.float() for x in self.loss(row)]) for row in rows])

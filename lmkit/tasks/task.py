@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -34,6 +35,7 @@ class Task(LightningModule):
     """
 
     network: Decoder
+    _sums: Tensor
 
     def __init__(
         self,
@@ -75,12 +77,12 @@ class Task(LightningModule):
         if self._compile:
             compile_blocks(self.network)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimizer, and the schedule by optimizer step."""
         optimizer = self._optimizer(decay_by_rank(self.network))
         schedule = self._schedule(self.trainer.max_steps)
         # a function, because LambdaLR would restore an object's old attributes over those of a resumed, longer run
-        scheduler = LambdaLR(optimizer, lambda step: schedule(step))
+        scheduler = LambdaLR(optimizer, lambda step: schedule(step))  # noqa: PLW0108
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def training_step(self, batch: Any) -> Tensor:

@@ -4,9 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.conftest import RECIPES
 
 from lmkit.cli.explain import explain
+from tests.conftest import RECIPES
 
 RECIPE = RECIPES / "gpt-small.yaml"
 
@@ -14,7 +14,10 @@ RECIPE = RECIPES / "gpt-small.yaml"
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
-        (["--model.network.norm=RMSNrm"], ["model.network.norm", "RMSNrm", "did you mean RMSNorm (lmkit.layers.norms)"]),
+        (
+            ["--model.network.norm=RMSNrm"],
+            ["model.network.norm", "RMSNrm", "did you mean RMSNorm (lmkit.layers.norms)"],
+        ),
         (["--model.network.norm=SelfAttention"], ["needs a Norm", "SelfAttention is an Attention", "LayerNorm"]),
         (["--model.network.norm.epps=1"], ["RMSNorm has no parameter epps", "did you mean eps?"]),
         (["--model.network.nrom=RMSNorm"], ["Decoder has no parameter nrom", "did you mean norm?"]),
@@ -30,13 +33,19 @@ RECIPE = RECIPES / "gpt-small.yaml"
         (["--trainer.precision=fp99"], ["trainer.precision is fp99", "bf16-mixed"]),
         (["--trainer.max_steps=-1"], ["set trainer.max_steps"]),
         (["--model.network.heads=3"], ["dim 32 over 3 heads", "choose dim as a multiple of 6"]),
-        (["--model.network.heads=5", "--model.network.position=ALiBi"], ["heads must divide dim", "1, 2, 4, 8, 16, 32"]),
+        (
+            ["--model.network.heads=5", "--model.network.position=ALiBi"],
+            ["heads must divide dim", "1, 2, 4, 8, 16, 32"],
+        ),
         (["--model.network.attention.kv_heads=3"], ["kv_heads must divide heads", "1, 2, 4"]),
         (["--model.network.vocab_size=200"], ["tokenizer has 300 token ids", "at least 300"]),
         (["--data.context=128"], ["rows of data are 128 tokens", "model.network.context"]),
         (["--model.schedule.warmup=3"], ["warmup", "the run has 2", "trainer.max_steps"]),
         (["--data.batch_size=5", "--trainer.accumulate_grad_batches=2"], ["batch_size 5", "give a multiple of 2"]),
-        (["--trainer.accumulate_grad_batches=4"], ["val_check_interval", "multiple of trainer.accumulate_grad_batches"]),
+        (
+            ["--trainer.accumulate_grad_batches=4"],
+            ["val_check_interval", "multiple of trainer.accumulate_grad_batches"],
+        ),
         (["--data.source=nowhere"], ["nowhere"]),
         (["--data.source=empty"], ["empty"]),
         (["--data.tokenizer=nowhere.json"], ["nowhere.json"]),

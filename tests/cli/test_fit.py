@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from tests.conftest import RECIPES, ROOT
 
 from lmkit.checkpoints import rebuild
+from tests.conftest import RECIPES, ROOT
 
 RECIPE = RECIPES / "gpt-small.yaml"
 LONG = ["--trainer.max_steps=10", "--trainer.val_check_interval=4", "--model.network.block=PreNorm"]
@@ -43,7 +43,15 @@ def test_a_run_leaves_its_record_and_says_what_it_reached(run, toy):
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert {"config.yaml", "metrics.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt"} <= names
     assert any("tfevents" in name for name in names)
-    for part in ("validation loss", "perplexity", "bits per byte", "xz -9e", "It writes:", "lmkit generate", "tensorboard"):
+    for part in (
+        "validation loss",
+        "perplexity",
+        "bits per byte",
+        "xz -9e",
+        "It writes:",
+        "lmkit generate",
+        "tensorboard",
+    ):
         assert part in out
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert config["model"]["init_args"]["network"]["init_args"]["norm"]["class_path"] == "lmkit.layers.RMSNorm"

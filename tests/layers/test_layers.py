@@ -5,7 +5,6 @@ from functools import partial
 
 import pytest
 import torch
-from tests.layers import references
 
 from lmkit.errors import UserError
 from lmkit.layers import (
@@ -25,6 +24,7 @@ from lmkit.layers import (
     Sinusoidal,
 )
 from lmkit.layers.attentions import rotate
+from tests.layers import references
 
 D, H, T, K = 12, 6, 7, 2
 

@@ -8,7 +8,19 @@ import torch
 from torch import nn
 
 from lmkit.errors import UserError
-from lmkit.layers import MLP, ALiBi, Gated, LayerNorm, Learned, NoPosition, Norm, RMSNorm, Rotary, SelfAttention, Sinusoidal
+from lmkit.layers import (
+    MLP,
+    ALiBi,
+    Gated,
+    LayerNorm,
+    Learned,
+    NoPosition,
+    Norm,
+    RMSNorm,
+    Rotary,
+    SelfAttention,
+    Sinusoidal,
+)
 from lmkit.layers.kinds import initialize
 from lmkit.network import Decoder, PostNorm, PreNorm, SandwichNorm
 
