@@ -30,4 +30,5 @@ class DynamicTanh(Norm):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) to (..., D)."""
-        return torch.tanh(self.alpha * x) * self.weight + self.bias
+        alpha, weight, bias = (p.to(x.dtype) for p in (self.alpha, self.weight, self.bias))
+        return torch.tanh(alpha * x) * weight + bias

@@ -3,6 +3,7 @@
 import re
 
 import yaml
+
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()

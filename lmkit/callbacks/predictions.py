@@ -6,6 +6,8 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
+from lmkit.errors import UserError
+
 
 class Predictions(Callback):
     """Writes one line of JSON a row of text: its loss in nats a token, its number of tokens, and the text.
@@ -17,6 +19,17 @@ class Predictions(Callback):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lines: list[str] = []
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuses several ranks.
+
+        Raises:
+            UserError: there are several.
+        """
+        if trainer.world_size > 1:
+            raise UserError(
+                f"predict writes one file, but runs on {trainer.world_size} ranks: set trainer.devices to 1"
+            )
 
     def on_predict_batch_end(
         self,

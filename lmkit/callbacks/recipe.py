@@ -12,6 +12,11 @@ from lmkit.checkpoints import KEY
 class KeepRecipe(SaveConfigCallback):
     """Writes `config.yaml` when a run starts; adds recipe and tokenizer to its checkpoints."""
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Writes the file when a fit starts; what only reads a run leaves its folder as it is."""
+        if stage == "fit":
+            super().setup(trainer, pl_module, stage)
+
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adds what rebuilds the network and its tokenizer."""
         data = trainer.datamodule  # type: ignore[attr-defined]

@@ -21,7 +21,9 @@ def xz_bits_per_byte(texts: Iterable[bytes]) -> float | None:
     return 8 * (packed + len(compressor.flush())) / size if size else None
 
 
-def report(measures: Mapping[str, float], xz: float | None, sample: str, folder: Path, heading: str) -> str:
+def report(
+    measures: Mapping[str, float], xz: float | None, sample: str, folder: Path, heading: str, prompt: str
+) -> str:
     """The lines printed at the end of a run.
 
     Args:
@@ -30,6 +32,7 @@ def report(measures: Mapping[str, float], xz: float | None, sample: str, folder:
         sample: a text that the network wrote.
         folder: the run's folder.
         heading: what was run.
+        prompt: one to suggest.
     """
     lines = ["", heading]
     if "val/loss" in measures:
@@ -43,7 +46,7 @@ def report(measures: Mapping[str, float], xz: float | None, sample: str, folder:
     lines.append("")
     lines += [
         "Next:",
-        f'  lmkit generate {folder} --prompt "def read("',
+        f'  lmkit generate {folder} --prompt "{prompt}"',
         f"  tensorboard --logdir {folder.parent.parent}",
     ]
     return "\n".join(lines)

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 
 from lmkit import __version__
-from lmkit.errors import UserError
+from lmkit.errors import RunError, UserError
 
 COMMANDS = {
     "fit": ("trainer", "train a network as a recipe says: lmkit fit --config recipes/gpt-small.yaml"),
     "validate": ("trainer", "measure a checkpoint on the validation documents"),
-    "test": ("trainer", "measure a checkpoint on the test documents"),
+    "test": ("trainer", "measure a checkpoint on the test documents (of Text: those of validation)"),
     "predict": ("trainer", "write the loss of each row of text to predictions.jsonl"),
     "generate": ("generate", 'continue a text: lmkit generate runs/gpt-small --prompt "def read("'),
 }
@@ -40,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.run(arguments)
     except UserError as error:
         return _mistake(str(error))
+    except RunError as error:
+        _mistake(str(error))
+        return 1
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

@@ -36,11 +36,11 @@ def read_recipes(arguments: Sequence[str]) -> Recipes:
     pending = iter(arguments)
     for argument in pending:
         option, given, value = argument.partition("=")
-        if option not in ("-c", "--config", "--plugins"):
+        if option not in ("-c", "--config", "--plugins", "--plugins+"):
             rest.append(argument)
             continue
         value = value if given else next(pending, "")
-        if option == "--plugins":
+        if option.startswith("--plugins"):
             plugins += [_locate(plugin, Path()) for plugin in _names(value, option)]
             continue
         paths.append(Path(value))
@@ -79,7 +79,8 @@ def _locate(plugin: str, base: Path) -> str:
         if path.exists():
             return str(path.resolve())
     if plugin.endswith(".py") or "/" in plugin:
-        raise UserError(f"no plugin {plugin} in {base.resolve()} or {Path().resolve()}: correct the path")
+        places = " or ".join(dict.fromkeys(str(place.resolve()) for place in (base, Path())))
+        raise UserError(f"no plugin {plugin} in {places}: correct the path")
     return plugin
 
 

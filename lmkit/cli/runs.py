@@ -17,8 +17,14 @@ def new_folder(root: Path, name: str) -> Path:
     return root / name / f"version_{max(versions, default=-1) + 1}"
 
 
-def resolve(ckpt_path: str, root: Path, name: str) -> Path:
+def resolve(ckpt_path: str, root: Path, name: str, preferred: tuple[str, ...]) -> Path:
     """The checkpoint file meant by `last`, `best`, a run's folder or a file.
+
+    Args:
+        ckpt_path: what was asked for.
+        root: the folder of all runs.
+        name: the runs' name.
+        preferred: which checkpoint of a run's folder to take, in this order.
 
     Raises:
         UserError: there is none.
@@ -29,7 +35,7 @@ def resolve(ckpt_path: str, root: Path, name: str) -> Path:
                 f"no run in {root / name} to take its {ckpt_path} checkpoint from: start without --ckpt_path"
             )
         return find(root / name, (ckpt_path,))
-    return find(ckpt_path, ("last", "best"))
+    return find(ckpt_path, preferred)
 
 
 def folder_of(checkpoint: Path) -> Path:

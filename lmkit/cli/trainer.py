@@ -94,21 +94,23 @@ class CLI(LightningCLI):
         """Settles the run's folder and its checkpoint."""
         config = self.config[self._command]
         self.root = Path(config.trainer.default_root_dir or ROOT)
-        self.checkpoint = resolve(config.ckpt_path, self.root, config.name) if config.ckpt_path else None
+        given, config.ckpt_path = config.ckpt_path, None  # what is kept of the recipe makes the run anew
+        preferred = ("last", "best") if self._command == "fit" else ("best", "last")
+        self.checkpoint = resolve(given, self.root, config.name, preferred) if given else None
+        last = self.checkpoint if self._command == "fit" and given == "last" else None
+        kept = read(self.checkpoint) if self.checkpoint and (last or self._command != "fit") else {}
         if self._command == "fit":
-            last = self.checkpoint if config.ckpt_path == "last" else None
             self.folder = folder_of(last) if last else new_folder(self.root, config.name)
-            kept = read(last) if last else {}
             self.resumed_step = int(kept.get("global_step", 0))
-            config.trainer.precision = (
-                config.trainer.precision or _precision_of(kept) or choose_precision(str(config.trainer.accelerator))
-            )
         elif self.checkpoint is None:
             raise UserError(
                 f"{self._command} needs a trained network: give --ckpt_path best, or a run's folder or file"
             )
         else:
             self.folder = folder_of(self.checkpoint)
+        config.trainer.precision = (
+            config.trainer.precision or _precision_of(kept) or choose_precision(str(config.trainer.accelerator))
+        )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with this run's folder, loggers and callbacks where the recipe names none."""
@@ -118,8 +120,10 @@ class CLI(LightningCLI):
         if given.logger in (None, True):
             kwargs["logger"] = self._loggers() if self._command == "fit" else False
         callbacks = _listed(given.callbacks)
-        kinds = tuple(type(callback) for callback in callbacks)
-        self.callbacks = kwargs["callbacks"] = callbacks + [c for c in self._callbacks() if not isinstance(c, kinds)]
+        kinds = {type(callback) for callback in callbacks}
+        self.callbacks = kwargs["callbacks"] = callbacks + [
+            c for c in self._default_callbacks() if type(c) not in kinds
+        ]
         return super().instantiate_trainer(**kwargs)
 
     def fit(self, **kwargs: Any) -> None:
@@ -141,7 +145,8 @@ class CLI(LightningCLI):
         heading = f"{self.config['fit'].name}: {self.trainer.global_step} optimizer steps in {minutes:.1f} minutes"
         xz = xz_bits_per_byte(self.datamodule.validation_text())
         measures = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
-        print(report(measures, xz, samples.text, self.folder, heading))
+        prompt = "def read(" if getattr(self.datamodule, "source", None) == "stdlib" else "The"
+        print(report(measures, xz, samples.text, self.folder, heading, prompt))
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         """The checkpoint is given as the file that was found."""
@@ -156,7 +161,7 @@ class CLI(LightningCLI):
         )
         return [board, MetricsFile(self.folder, self.resumed_step)]
 
-    def _callbacks(self) -> list[Callback]:
+    def _default_callbacks(self) -> list[Callback]:
         """What every run has, unless its recipe names a callback of the same class."""
         if self._command == "predict":
             return [Predictions(self.folder / "predictions.jsonl")]
@@ -170,15 +175,18 @@ class CLI(LightningCLI):
             callbacks.append(self._checkpoints())
         return callbacks
 
-    def _checkpoints(self) -> ModelCheckpoint:
-        """The best by validation loss, and the last, after each validation."""
-        return ModelCheckpoint(
+    def _checkpoints(self) -> "BestAndLast":
+        return BestAndLast(
             dirpath=self.folder / "checkpoints",
             filename="best",
             monitor="val/loss",
             save_last=True,
             enable_version_counter=False,
         )
+
+
+class BestAndLast(ModelCheckpoint):
+    """Keeps the best checkpoint by validation loss, and the last one, beside any `ModelCheckpoint` of the recipe."""
 
 
 class ProgressBar(TQDMProgressBar):

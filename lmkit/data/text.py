@@ -61,6 +61,7 @@ class Text(LightningDataModule):
             workers: Processes that read batches on each rank; 0 reads in the main one. Never changes the batches.
         """
         super().__init__()
+        self.source = source
         self._preparation = Preparation(source, validation_source, validation_fraction, tokenizer, vocab_size)
         self._separate = documents == "separate"
         self.context, self.batch_size, self.seed, self.workers = context, batch_size, seed, workers

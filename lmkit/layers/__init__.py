@@ -1,9 +1,10 @@
 """The built-in layers, imported here so that their class names are known wherever a kind is."""
 
 from lmkit.layers.activations import GELU, ReLUSquared, SiLU
-from lmkit.layers.attentions import SelfAttention
+from lmkit.layers.attend import attend
+from lmkit.layers.attentions import SelfAttention, rotate
 from lmkit.layers.feed_forwards import MLP, Gated
-from lmkit.layers.kinds import Activation, At, Attention, FeedForward, Norm, Position
+from lmkit.layers.kinds import Activation, At, Attention, Embedding, FeedForward, Linear, Norm, Position
 from lmkit.layers.norms import LayerNorm, RMSNorm
 from lmkit.layers.positions import ALiBi, Learned, NoPosition, Rotary, Sinusoidal
 
@@ -14,10 +15,12 @@ __all__ = [
     "Activation",
     "At",
     "Attention",
+    "Embedding",
     "FeedForward",
     "Gated",
     "LayerNorm",
     "Learned",
+    "Linear",
     "NoPosition",
     "Norm",
     "Position",
@@ -27,4 +30,6 @@ __all__ = [
     "SelfAttention",
     "SiLU",
     "Sinusoidal",
+    "attend",
+    "rotate",
 ]

@@ -29,7 +29,7 @@ class MLP(FeedForward):
         bias: bool = False,
     ) -> None:
         super().__init__()
-        hidden = hidden or 4 * dim
+        hidden = 4 * dim if hidden is None else hidden
         self.up = Linear(dim, hidden, bias)
         self.activation = activation()
         self.out = Linear(hidden, dim, bias)
@@ -59,7 +59,7 @@ class Gated(FeedForward):
         bias: bool = False,
     ) -> None:
         super().__init__()
-        hidden = hidden or -(-8 * dim // (3 * 32)) * 32
+        hidden = -(-8 * dim // (3 * 32)) * 32 if hidden is None else hidden
         self.gate = Linear(dim, hidden, bias)
         self.up = Linear(dim, hidden, bias)
         self.activation = activation()

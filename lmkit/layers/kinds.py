@@ -115,17 +115,23 @@ class Embedding(nn.Embedding):
 
 
 def initialize(module: nn.Module, device: torch.device) -> None:
-    """Gives a module built on the meta device its memory on `device`, then its first values, parents first.
-
-    Raises:
-        UserError: a part owns a tensor but has no `reset_parameters`, so that nothing would fill it.
-    """
+    """Gives a module built on the meta device its memory on `device`, then its first values, parents first."""
     module.to_empty(device=device)
     for part in module.modules():
-        reset = getattr(part, "reset_parameters", None)
-        if callable(reset):
+        if callable(reset := getattr(part, "reset_parameters", None)):
             reset()
-        elif owned := [name for name, _ in (*part.named_parameters(recurse=False), *part.named_buffers(recurse=False))]:
+
+
+def check_resets(module: nn.Module) -> None:
+    """Looks for parts that `initialize` would leave unfilled.
+
+    Raises:
+        UserError: a part owns a tensor but has no `reset_parameters`.
+    """
+    for part in module.modules():
+        if callable(getattr(part, "reset_parameters", None)):
+            continue
+        if owned := [name for name, _ in (*part.named_parameters(recurse=False), *part.named_buffers(recurse=False))]:
             raise UserError(
                 f"{type(part).__name__} owns {', '.join(owned)} but has no reset_parameters(): "
                 "write one that fills them, reading its own attributes only"

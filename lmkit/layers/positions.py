@@ -112,9 +112,9 @@ class NoPosition(Position):
 
 
 def _angles(positions: Tensor, dim: int, base: float) -> Tensor:
-    """Positions (B, T) to angles (B, T, dim / 2): frequency i is base^(-2i / dim); float32 at least."""
-    powers = torch.arange(0, dim, 2, device=positions.device, dtype=torch.float64) / dim
-    return (positions.unsqueeze(-1) * base**-powers).float()
+    """Positions (B, T) to angles (B, T, dim / 2): frequency i is base^(-2i / dim); in float32."""
+    powers = torch.arange(0, dim, 2, device=positions.device).float() / dim
+    return positions.unsqueeze(-1).float() * (1.0 / base**powers)
 
 
 def _alibi_slopes(heads: int) -> list[float]:

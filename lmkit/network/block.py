@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from lmkit.errors import UserError
 from lmkit.layers.kinds import At, Attention, FeedForward, Linear, Norm
 
 
@@ -41,9 +42,13 @@ class Block(nn.Module, ABC):
         self.feed_forward = feed_forward
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
         for out in (attention.out, feed_forward.out):
-            if isinstance(out, Linear):
-                out.std /= (2 * depth) ** 0.5
-                out.reset_parameters()
+            if not isinstance(out, Linear):
+                raise UserError(
+                    f"the projection `out` is a {type(out).__name__}, but its start is scaled with the depth, which "
+                    "needs lmkit.layers.Linear: use that in the layer"
+                )
+            out.std /= (2 * depth) ** 0.5
+            out.reset_parameters()
 
     @abstractmethod
     def forward(self, x: Tensor, at: At) -> Tensor:

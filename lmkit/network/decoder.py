@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lmkit.errors import UserError
 from lmkit.layers import MLP, RMSNorm, Rotary, SelfAttention
-from lmkit.layers.kinds import Attention, Embedding, FeedForward, Linear, Norm, Position, initialize
+from lmkit.layers.kinds import Attention, Embedding, FeedForward, Linear, Norm, Position, check_resets, initialize
 from lmkit.network.block import Block, PreNorm
 from lmkit.network.cache import Cache, LayerCache
 
@@ -45,6 +46,9 @@ class Decoder(nn.Module):
         tied: bool = True,
     ) -> None:
         super().__init__()
+        for name, number in {"vocab_size": vocab_size, "context": context, "dim": dim, "depth": depth}.items():
+            if number < 1:
+                raise UserError(f"{name} is {number}, but a network needs 1 or more: correct model.network.{name}")
         self.vocab_size, self.context, self.dim = vocab_size, context, dim
         device = torch.get_default_device()
         with torch.device("meta"):  # nothing is drawn twice, and a network of any size can be described without memory
@@ -55,6 +59,7 @@ class Decoder(nn.Module):
             )
             self.norm = nn.Identity() if self.blocks[-1].gives_normed else norm(dim)
             self.head = None if tied else Linear(dim, vocab_size)
+        check_resets(self)
         if device.type != "meta":
             initialize(self, device)
 

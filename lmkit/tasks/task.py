@@ -1,7 +1,8 @@
 """The task: one visible order of building, compiling, stepping and measuring; a subclass says what the loss is."""
 
 import math
-from abc import abstractmethod
+import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.flop_counter import FlopCounterMode
 from torchmetrics import MeanMetric
 
-from lmkit.errors import UserError
+from lmkit.errors import RunError, UserError
 from lmkit.network import Decoder
 from lmkit.optim import Schedule, WarmupCosine, decay_by_rank
 from lmkit.tasks.compiling import compile_blocks
@@ -24,7 +25,7 @@ DIVISOR = 1024.0
 are brought to the mean over the global batch's valid tokens just before the step; this one keeps numbers near 1."""
 
 
-class Task(LightningModule):
+class Task(LightningModule, ABC):
     """Trains a network on the mean loss over the valid tokens of the whole global batch, however that is split.
 
     Args:
@@ -35,7 +36,6 @@ class Task(LightningModule):
     """
 
     network: Decoder
-    _sums: Tensor
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Task(LightningModule):
         super().__init__()
         self._network, self._optimizer, self._schedule, self._compile = network, optimizer, schedule, compile
         self.validation_loss = MeanMetric()
-        self.register_buffer("_sums", torch.zeros(2), persistent=False)
+        self._sums: Tensor | None = None  # loss and count so far; no buffer, which bf16 would round
 
     @abstractmethod
     def loss(self, batch: Any) -> tuple[Tensor, Tensor]:
@@ -65,8 +65,17 @@ class Task(LightningModule):
         if steps < 1:
             raise UserError("a run's length is counted in optimizer steps: set trainer.max_steps, for example to 1000")
         self._schedule(steps)
-        with torch.device("meta"):
-            self._network()
+        try:
+            with torch.device("meta"):
+                self._network()
+        except UserError:
+            raise
+        except Exception as error:  # of a part's constructor, which may be a plugin's
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            raise UserError(
+                f"the network cannot be built: {type(error).__name__}: {error} ({where.filename}:{where.lineno}); "
+                "mend the part or its options"
+            ) from error
 
     def configure_model(self) -> None:
         """Builds the network, on the device and in the dtype that the strategy asks for; then compiles it."""
@@ -80,6 +89,13 @@ class Task(LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimizer, and the schedule by optimizer step."""
         optimizer = self._optimizer(decay_by_rank(self.network))
+        if str(self.trainer.precision).startswith("16-mixed") and getattr(
+            optimizer, "_step_supports_amp_scaling", False
+        ):
+            raise UserError(
+                "a fused optimizer unscales float16 gradients by itself, after they would be clipped and averaged: "
+                "set model.optimizer.fused to false, or trainer.precision to bf16-mixed"
+            )
         schedule = self._schedule(self.trainer.max_steps)
         # a function, because LambdaLR would restore an object's old attributes over those of a resumed, longer run
         scheduler = LambdaLR(optimizer, lambda step: schedule(step))  # noqa: PLW0108
@@ -88,22 +104,38 @@ class Task(LightningModule):
     def training_step(self, batch: Any) -> Tensor:
         """The micro-batch's summed loss, divided by a constant."""
         loss, count = self.loss(batch)
-        self._sums += torch.stack([loss.detach(), count]).to(self._sums.dtype)
+        sums = torch.stack([loss.detach().float(), count.float()])
+        self._sums = sums if self._sums is None else self._sums + sums
         return loss / DIVISOR
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Brings gradients from Lightning's mean over micro-batches to the mean over valid tokens; clips; logs."""
-        loss, count = self.trainer.strategy.reduce(self._sums.clone(), reduce_op="sum")
-        self._sums.zero_()
+        loss, count = self.trainer.strategy.reduce(self._sums, reduce_op="sum")
+        self._sums = None
         factor = DIVISOR * self.trainer.accumulate_grad_batches * self.trainer.world_size / count.clamp(min=1)
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients) * factor
         if self.trainer.gradient_clip_val and self.trainer.gradient_clip_algorithm != "value":
             factor = factor * (self.trainer.gradient_clip_val / (norm + 1e-6)).clamp(max=1.0)
         torch._foreach_mul_(gradients, factor)
+        self._stop_if_lost(norm)
         self.log("train/loss", loss / count.clamp(min=1), prog_bar=True)
         self.log("train/gradient_norm", norm)
         self.log("train/learning_rate", optimizer.param_groups[0]["lr"])
+
+    def _stop_if_lost(self, norm: Tensor) -> None:
+        """Ends a run whose gradients are no numbers; looks when metrics are logged, since looking waits for the device.
+
+        Raises:
+            RunError: they are not.
+        """
+        step = self.trainer.global_step
+        interval: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if step % interval == 0 and not torch.isfinite(norm):
+            raise RunError(
+                f"the gradients are no longer finite at optimizer step {step}: lower the learning rate or clip by "
+                "trainer.gradient_clip_val, and go on from an earlier checkpoint by --ckpt_path"
+            )
 
     def configure_gradient_clipping(
         self,
@@ -111,7 +143,7 @@ class Task(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clipping by norm is done above, on every strategy; what is left is clipping by value."""
+        """Clipping by norm is done above, what is left is clipping by value."""
         if gradient_clip_algorithm == "value":
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
@@ -119,6 +151,14 @@ class Task(LightningModule):
         """Adds a batch to the validation loss."""
         loss, count = self.loss(batch)
         self.validation_loss.update(loss / count.clamp(min=1), count)
+
+    def on_validation_epoch_start(self) -> None:
+        """Keeps the measure in float32, whatever the precision of the network."""
+        self.validation_loss.set_dtype(torch.float32)
+
+    def on_test_epoch_start(self) -> None:
+        """The same for `test`."""
+        self.on_validation_epoch_start()
 
     def on_validation_epoch_end(self) -> None:
         """Logs the mean loss a token, perplexity and, where the data tells its bytes, bits per byte."""
@@ -175,6 +215,12 @@ class Task(LightningModule):
         if trainer is None or trainer.state.fn != "fit":
             return
         interval, accumulated = trainer.val_check_interval, trainer.accumulate_grad_batches
+        limit = trainer.limit_train_batches
+        if isinstance(limit, int) and limit % accumulated and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            raise UserError(
+                f"trainer.limit_train_batches counts micro-batches and is {limit}, which would end in the midst of an "
+                f"optimizer step of {accumulated}: leave it out, since trainer.max_steps is the run's length"
+            )
         if isinstance(interval, int) and interval % accumulated:
             raise UserError(
                 f"trainer.val_check_interval counts micro-batches and is {interval}, which would validate in the "
