@@ -1,11 +1,23 @@
 """Callbacks: what watches a run without being part of it."""
 
+from lmkit.callbacks.checkpoints import BestAndLast
 from lmkit.callbacks.exact_resume import ExactResume
 from lmkit.callbacks.final_validation import FinalValidation
 from lmkit.callbacks.metrics_file import MetricsFile
 from lmkit.callbacks.predictions import Predictions
+from lmkit.callbacks.progress import ProgressBar
 from lmkit.callbacks.recipe import KeepRecipe
 from lmkit.callbacks.samples import Samples
 from lmkit.callbacks.throughput import Throughput
 
-__all__ = ["ExactResume", "FinalValidation", "KeepRecipe", "MetricsFile", "Predictions", "Samples", "Throughput"]
+__all__ = [
+    "BestAndLast",
+    "ExactResume",
+    "FinalValidation",
+    "KeepRecipe",
+    "MetricsFile",
+    "Predictions",
+    "ProgressBar",
+    "Samples",
+    "Throughput",
+]

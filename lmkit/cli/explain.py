@@ -45,7 +45,8 @@ def explain(message: str, options: Iterable[str] = ()) -> str:
     text = " ".join(message.split())
     key = ".".join(re.findall(r'[Pp]arser key "([^"]+)"', text))
     if several := re.search(r"Multiple subclasses with name (\w+)[^:]*: *(.*?)(?: - |\. Got|$)", text):
-        return f"{key}: several classes are called {several[1]} ({several[2]}): rename one, or give its whole path"
+        paths = several[2].rstrip(".")
+        return f"{key}: several classes are called {several[1]} ({paths}): rename one, or give its whole path"
     if "arguments are required" in text:
         return f"{text.split('tip:')[0].strip()}: name a recipe, as in `--config recipes/gpt-small.yaml`"
     if unknown := re.search(r"[Uu]nrecognized arguments: (\S+)", text):

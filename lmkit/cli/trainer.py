@@ -1,25 +1,33 @@
 """`lmkit fit`, `validate`, `test`, `predict`: LightningCLI, with runs in folders, default callbacks and a report."""
 
-import logging
 import shutil
 import time
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningDataModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 import lmkit.data.text  # noqa: F401 (known by its class name once it is imported)
-from lmkit.callbacks import ExactResume, FinalValidation, KeepRecipe, MetricsFile, Predictions, Samples, Throughput
+from lmkit.callbacks import (
+    BestAndLast,
+    ExactResume,
+    FinalValidation,
+    KeepRecipe,
+    MetricsFile,
+    Predictions,
+    ProgressBar,
+    Samples,
+    Throughput,
+)
 from lmkit.callbacks.report import report, xz_bits_per_byte
 from lmkit.checkpoints import KEY, AtomicCheckpoints, read
 from lmkit.cli.parser import Parser
 from lmkit.cli.precision import choose_precision
+from lmkit.cli.quiet import quieten
 from lmkit.cli.recipes import read_recipes
 from lmkit.cli.runs import ROOT, folder_of, new_folder, resolve
 from lmkit.errors import UserError
@@ -44,7 +52,7 @@ def run(arguments: Sequence[str]) -> None:
     """
     recipes = read_recipes(arguments)
     load_plugins(recipes.plugins)
-    _quieten()
+    quieten()
     command, *rest = recipes.arguments
     plugins = [f"--plugins={recipes.plugins}"] if recipes.plugins else []
     try:
@@ -172,31 +180,8 @@ class CLI(LightningCLI):
         if trainer.enable_progress_bar is not False:
             callbacks.append(ProgressBar())
         if trainer.enable_checkpointing is not False:
-            callbacks.append(self._checkpoints())
+            callbacks.append(BestAndLast(self.folder))
         return callbacks
-
-    def _checkpoints(self) -> "BestAndLast":
-        return BestAndLast(
-            dirpath=self.folder / "checkpoints",
-            filename="best",
-            monitor="val/loss",
-            save_last=True,
-            enable_version_counter=False,
-        )
-
-
-class BestAndLast(ModelCheckpoint):
-    """Keeps the best checkpoint by validation loss, and the last one, beside any `ModelCheckpoint` of the recipe."""
-
-
-class ProgressBar(TQDMProgressBar):
-    """Lightning's bar without the version number, which is the run's folder."""
-
-    def get_metrics(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """The metrics beside the bar."""
-        metrics = super().get_metrics(*args, **kwargs)
-        metrics.pop("v_num", None)
-        return metrics
 
 
 def _precision_of(checkpoint: dict[str, Any]) -> str | None:
@@ -207,18 +192,3 @@ def _precision_of(checkpoint: dict[str, Any]) -> str | None:
 
 def _listed(value: Any) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, list) else [value]
-
-
-def _quieten() -> None:
-    """Silences what Lightning says to everybody and what a user can do nothing about."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: (
-            not any(
-                hint in record.getMessage()
-                for hint in ("litlogger", "litmodels", "Tip:", "GPU available", "TPU available", "HPU available")
-            )
-        )
-    )
-    warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")

@@ -1,8 +1,6 @@
 """The task: one visible order of building, compiling, stepping and measuring; a subclass says what the loss is."""
 
 import math
-import traceback
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -18,6 +16,7 @@ from torchmetrics import MeanMetric
 from lmkit.errors import RunError, UserError
 from lmkit.network import Decoder
 from lmkit.optim import Schedule, WarmupCosine, decay_by_rank
+from lmkit.tasks.checks import check_data, check_intervals, rehearse
 from lmkit.tasks.compiling import compile_blocks
 
 DIVISOR = 1024.0
@@ -25,7 +24,7 @@ DIVISOR = 1024.0
 are brought to the mean over the global batch's valid tokens just before the step; this one keeps numbers near 1."""
 
 
-class Task(LightningModule, ABC):
+class Task(LightningModule):
     """Trains a network on the mean loss over the valid tokens of the whole global batch, however that is split.
 
     Args:
@@ -49,12 +48,17 @@ class Task(LightningModule, ABC):
         self.validation_loss = MeanMetric()
         self._sums: Tensor | None = None  # loss and count so far; no buffer, which bf16 would round
 
-    @abstractmethod
     def loss(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """The loss in nats summed over the batch's valid tokens, and their number."""
+        """The loss in nats summed over the batch's valid tokens, and their number; what a task is.
+
+        Raises:
+            UserError: this is the base class, which cannot train.
+        """
+        # not abstract, because the parser prints help for parts of the base class too
+        raise UserError(f"{type(self).__name__} has no loss: choose a task such as Pretraining, by --model=Pretraining")
 
     def rehearse(self, steps: int) -> None:
-        """Builds the network on the meta device, and the schedule, to find mistakes before any data is prepared.
+        """Builds the schedule, and the network on the meta device, to find mistakes before any data is prepared.
 
         Args:
             steps: optimizer steps of the run.
@@ -62,27 +66,17 @@ class Task(LightningModule, ABC):
         Raises:
             UserError: something in them does not fit.
         """
-        if steps < 1:
-            raise UserError("a run's length is counted in optimizer steps: set trainer.max_steps, for example to 1000")
-        self._schedule(steps)
-        try:
-            with torch.device("meta"):
-                self._network()
-        except UserError:
-            raise
-        except Exception as error:  # of a part's constructor, which may be a plugin's
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            raise UserError(
-                f"the network cannot be built: {type(error).__name__}: {error} ({where.filename}:{where.lineno}); "
-                "mend the part or its options"
-            ) from error
+        rehearse(self._network, self._schedule, steps)
 
     def configure_model(self) -> None:
         """Builds the network, on the device and in the dtype that the strategy asks for; then compiles it."""
         if hasattr(self, "network"):
             return
         self.network = self._network()
-        self._check()
+        if self._datamodule is not None:
+            check_data(self.network, self._datamodule)
+        if self._trainer is not None and self._trainer.state.fn == "fit":
+            check_intervals(self._trainer)
         if self._compile:
             compile_blocks(self.network)
 
@@ -131,7 +125,8 @@ class Task(LightningModule, ABC):
         """
         step = self.trainer.global_step
         interval: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if step % interval == 0 and not torch.isfinite(norm):
+        scaled = str(self.trainer.precision) == "16-mixed"  # whose scaler skips such a step and goes on
+        if step % interval == 0 and not scaled and not torch.isfinite(norm):
             raise RunError(
                 f"the gradients are no longer finite at optimizer step {step}: lower the learning rate or clip by "
                 "trainer.gradient_clip_val, and go on from an earlier checkpoint by --ckpt_path"
@@ -193,36 +188,3 @@ class Task(LightningModule, ABC):
     @property
     def _datamodule(self) -> Any:
         return getattr(self._trainer, "datamodule", None)
-
-    def _check(self) -> None:
-        """Compares the numbers that the network shares with the data and the trainer, once.
-
-        Raises:
-            UserError: they do not fit.
-        """
-        data, network = self._datamodule, self.network
-        if data is not None and data.vocab_size_used > network.vocab_size:
-            raise UserError(
-                f"the tokenizer has {data.vocab_size_used} token ids, but the network has vocab_size "
-                f"{network.vocab_size}: set model.network.vocab_size to at least {data.vocab_size_used}"
-            )
-        if data is not None and data.context > network.context:
-            raise UserError(
-                f"rows of data are {data.context} tokens long, but the network has context {network.context}: "
-                f"set model.network.context to at least {data.context}, or data.context lower"
-            )
-        trainer = self._trainer
-        if trainer is None or trainer.state.fn != "fit":
-            return
-        interval, accumulated = trainer.val_check_interval, trainer.accumulate_grad_batches
-        limit = trainer.limit_train_batches
-        if isinstance(limit, int) and limit % accumulated and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            raise UserError(
-                f"trainer.limit_train_batches counts micro-batches and is {limit}, which would end in the midst of an "
-                f"optimizer step of {accumulated}: leave it out, since trainer.max_steps is the run's length"
-            )
-        if isinstance(interval, int) and interval % accumulated:
-            raise UserError(
-                f"trainer.val_check_interval counts micro-batches and is {interval}, which would validate in the "
-                f"midst of an optimizer step of {accumulated}: choose a multiple of trainer.accumulate_grad_batches"
-            )

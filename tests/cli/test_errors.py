@@ -1,6 +1,8 @@
 """Every mistake gets one line that names a remedy, and exit code 2; nothing is left behind."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,18 @@ import pytest
 from lmkit.cli.explain import explain
 from tests.conftest import RECIPES
 
+HALF = """
+import torch
+from lmkit.layers import Norm
+
+class Half(Norm):
+    def __init__(self, dim: int):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(dim))
+
+    def forward(self, x):
+        return x * self.scale
+"""
 RECIPE = RECIPES / "gpt-small.yaml"
 
 
@@ -50,6 +64,10 @@ RECIPE = RECIPES / "gpt-small.yaml"
         (["--data.source=empty"], ["empty"]),
         (["--data.tokenizer=nowhere.json"], ["nowhere.json"]),
         (["--plugins=nowhere.py"], ["no plugin nowhere.py"]),
+        (["--model.network.depth=0"], ["depth is 0", "model.network.depth"]),
+        (["--model.network.block.dropout=1.5"], ["the network cannot be built", "dropout"]),
+        (["--plugins=half.py", "--model.network.norm=Half"], ["Half owns scale but has no reset_parameters"]),
+        (["--model=Task"], ["Task has no loss", "--model=Pretraining"]),
         (["--plugins=broken.py"], ["broken.py", "does not import", "ZeroDivisionError"]),
         (["--ckpt_path=last"], ["start without --ckpt_path"]),
         (["--ckpt_path=nowhere.ckpt"], ["no checkpoint at nowhere.ckpt"]),
@@ -62,6 +80,7 @@ RECIPE = RECIPES / "gpt-small.yaml"
 def test_a_mistake_gets_one_line(run, toy, options, parts):
     Path("empty").mkdir()
     Path("broken.py").write_text("1 / 0")
+    Path("half.py").write_text(HALF)
     Path("broken.yaml").write_text("model: [")
     Path("list.yaml").write_text("- 1")
     Path("text.ckpt").write_text("not a checkpoint")
@@ -120,6 +139,21 @@ def test_a_truncated_checkpoint_is_named(run, toy):
         assert code == 2
         assert "last.ckpt" in errors
         assert "is truncated" in errors
+
+
+def test_two_classes_of_one_name_are_told_apart(tmp_path, toy):
+    (tmp_path / "twin.py").write_text(HALF.replace("Half", "RMSNorm"))
+    # in a process of its own, because a class stays in the tree
+    command = [sys.executable, "-m", "lmkit.cli.main", "fit", "-c", str(RECIPE), *toy, "--plugins=twin.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "several classes are called RMSNorm (lmkit.layers.RMSNorm, lmkit_plugins.twin.RMSNorm)" in done.stderr
+
+
+def test_a_run_that_is_lost_ends_with_one(run, toy):
+    code, _, errors = run("fit", "-c", RECIPE, *toy, "--model.optimizer.lr=1e30", "--trainer.max_steps=9")
+    assert code == 1
+    assert "the gradients are no longer finite at optimizer step" in errors.splitlines()[-1]
 
 
 def test_no_space_left_is_one_line_and_leaves_nothing_half_written(run, toy, monkeypatch):

@@ -114,6 +114,33 @@ def test_other_commands_read_the_run(run, toy):
     assert all(line["loss"] > 0 and line["tokens"] > 0 and line["text"] for line in lines)
 
 
+def test_what_reads_a_run_leaves_its_record(run, toy):
+    assert run("fit", "-c", RECIPE, *toy)[0] == 0
+    record = Path("runs/gpt-small/version_0/config.yaml")
+    before = record.read_bytes()
+    assert run("fit", "-c", record, "--ckpt_path=last", "--trainer.max_steps=3")[0] == 0
+    assert yaml.safe_load(record.read_text())["ckpt_path"] is None
+    assert run("validate", "-c", record, "--ckpt_path=best")[0] == 0
+    assert record.read_bytes() == before.replace(b"max_steps: 2", b"max_steps: 3")
+
+
+def test_a_recipes_own_checkpoints_come_beside_ours(run, toy):
+    own = "--trainer.callbacks={class_path: ModelCheckpoint, init_args: {every_n_train_steps: 1, save_top_k: -1}}"
+    assert run("fit", "-c", RECIPE, *toy, own)[0] == 0
+    names = {path.name for path in Path("runs").rglob("*.ckpt")}
+    assert {"best.ckpt", "last.ckpt"} < names
+    assert any("step=1" in name for name in names)
+
+
+def test_a_run_in_bf16_counts_and_measures_in_float32(run, toy):
+    losses = {}
+    for precision in ("32-true", "bf16-true"):
+        assert run("fit", "-c", RECIPE, *toy, f"--trainer.precision={precision}", f"--name={precision}")[0] == 0
+        losses[precision] = [float(x) for x in rows(f"runs/{precision}/version_0")[3].values()]
+    assert losses["bf16-true"] == pytest.approx(losses["32-true"], rel=0.02)
+    assert losses["bf16-true"][0] != torch.tensor(losses["bf16-true"][0]).bfloat16().item()
+
+
 def test_generate_reads_a_run_without_its_recipe_or_texts(run, toy):
     assert run("fit", "-c", RECIPE, *toy)[0] == 0
     options = ["--prompt", "the cat", "--count=40", "--seed=3"]

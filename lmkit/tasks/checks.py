@@ -1,0 +1,71 @@
+"""What must fit together before a run starts: parts, data and trainer, each told in one line where it does not."""
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from lmkit.errors import UserError
+from lmkit.network import Decoder
+
+
+def rehearse(network: Callable[[], nn.Module], schedule: Callable[[int], Any], steps: int) -> None:
+    """Builds the schedule, and the network on the meta device, which takes no memory and no data.
+
+    Raises:
+        UserError: the run has no length, or a part cannot be built.
+    """
+    if steps < 1:
+        raise UserError("a run's length is counted in optimizer steps: set trainer.max_steps, for example to 1000")
+    schedule(steps)
+    try:
+        with torch.device("meta"):
+            network()
+    except UserError:
+        raise
+    except Exception as error:  # of a part's constructor, which may be a plugin's
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        raise UserError(
+            f"the network cannot be built: {type(error).__name__}: {error} ({where.filename}:{where.lineno}); "
+            "mend the part or its options"
+        ) from error
+
+
+def check_data(network: Decoder, data: Any) -> None:
+    """Compares the numbers that a network shares with its data.
+
+    Raises:
+        UserError: the network knows too few tokens or positions.
+    """
+    if data.vocab_size_used > network.vocab_size:
+        raise UserError(
+            f"the tokenizer has {data.vocab_size_used} token ids, but the network has vocab_size "
+            f"{network.vocab_size}: set model.network.vocab_size to at least {data.vocab_size_used}"
+        )
+    if data.context > network.context:
+        raise UserError(
+            f"rows of data are {data.context} tokens long, but the network has context {network.context}: "
+            f"set model.network.context to at least {data.context}, or data.context lower"
+        )
+
+
+def check_intervals(trainer: Any) -> None:
+    """Looks whether what the trainer counts in micro-batches ends with an optimizer step.
+
+    Raises:
+        UserError: it does not.
+    """
+    accumulated = trainer.accumulate_grad_batches
+    if isinstance(trainer.val_check_interval, int) and trainer.val_check_interval % accumulated:
+        raise UserError(
+            f"trainer.val_check_interval counts micro-batches and is {trainer.val_check_interval}, in the midst of an "
+            f"optimizer step of {accumulated}: choose a multiple of trainer.accumulate_grad_batches"
+        )
+    limit = trainer.limit_train_batches
+    if isinstance(limit, int) and limit % accumulated and not trainer.fast_dev_run:
+        raise UserError(
+            f"trainer.limit_train_batches counts micro-batches and is {limit}, which would end in the midst of an "
+            f"optimizer step of {accumulated}: leave it out, since trainer.max_steps is the run's length"
+        )
