@@ -137,7 +137,7 @@ class CLI(LightningCLI):
     def fit(self, **kwargs: Any) -> None:
         """Trains; a run that a mistake ended before its first step leaves no folder."""
         start = time.perf_counter()
-        self.model.rehearse(self.trainer.max_steps)
+        self.model.rehearse(self.config["fit"].trainer.max_steps)
         try:
             self.trainer.fit(**kwargs)
         except UserError:

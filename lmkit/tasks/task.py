@@ -15,7 +15,7 @@ from torchmetrics import MeanMetric
 
 from lmkit.errors import RunError, UserError
 from lmkit.network import Decoder
-from lmkit.optim import Schedule, WarmupCosine, decay_by_rank
+from lmkit.optim import Constant, Schedule, WarmupCosine, decay_by_rank
 from lmkit.tasks.checks import check_data, check_intervals, rehearse
 from lmkit.tasks.compiling import compile_blocks
 
@@ -90,7 +90,9 @@ class Task(LightningModule):
                 "a fused optimizer unscales float16 gradients by itself, after they would be clipped and averaged: "
                 "set model.optimizer.fused to false, or trainer.precision to bf16-mixed"
             )
-        schedule = self._schedule(self.trainer.max_steps)
+        # a trial run of a batch or two has no time for a warm-up
+        trial = self.trainer.fast_dev_run  # type: ignore[attr-defined]
+        schedule = Constant(1) if trial else self._schedule(self.trainer.max_steps)
         # a function, because LambdaLR would restore an object's old attributes over those of a resumed, longer run
         scheduler = LambdaLR(optimizer, lambda step: schedule(step))  # noqa: PLW0108
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
