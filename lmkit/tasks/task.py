@@ -1,7 +1,7 @@
 """The task: one visible order of building, compiling, stepping and measuring; a subclass says what the loss is."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -79,6 +79,20 @@ class Task(LightningModule):
             check_intervals(self._trainer)
         if self._compile:
             compile_blocks(self.network)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Takes a checkpoint's weights.
+
+        Raises:
+            UserError: they are those of another network.
+        """
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        except RuntimeError as error:
+            raise UserError(
+                f"the checkpoint is of another network ({' '.join(str(error).split())[:300]}): give the same --model "
+                "options as it was trained with, or start anew without --ckpt_path"
+            ) from error
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimizer, and the schedule by optimizer step."""

@@ -156,6 +156,16 @@ def test_a_run_that_is_lost_ends_with_one(run, toy):
     assert "the gradients are no longer finite at optimizer step" in errors.splitlines()[-1]
 
 
+def test_a_checkpoint_of_another_network_is_refused(run, toy):
+    assert run("fit", "-c", RECIPE, *toy)[0] == 0
+    for command in ("fit", "validate"):
+        code, _, errors = run(command, "-c", RECIPE, *toy, "--model.network.dim=48", "--ckpt_path=last")
+        assert code == 2
+        assert "the checkpoint is of another network" in errors
+        assert "size mismatch" in errors
+    assert Path("runs/gpt-small/version_0/checkpoints/last.ckpt").is_file()
+
+
 def test_no_space_left_is_one_line_and_leaves_nothing_half_written(run, toy, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
