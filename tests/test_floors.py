@@ -13,19 +13,22 @@ from tests.conftest import ROOT
 
 FLOORS = (
     ("__init__", "errors"),
-    ("layers", "data", "optim"),
+    ("layers", "data", "optim", "losses"),
     ("network", "registry", "checkpoints"),
     ("tasks", "inference"),
     ("callbacks", "cli"),
 )
 """The rooms of `lmkit/` (folders, and files at its top) from the ground up."""
 
-NEIGHBOURS = {("checkpoints", "network"), ("checkpoints", "registry"), ("cli", "callbacks")}
-"""What a room may import on its own floor: the command line puts callbacks in, a checkpoint rebuilds a network."""
+NEIGHBOURS = {("losses", "data"), ("checkpoints", "network"), ("checkpoints", "registry"), ("cli", "callbacks")}
+"""What a room may import on its own floor: a loss knows the targets that count for nothing, a checkpoint rebuilds a
+network, the command line puts callbacks in."""
 
+LIGHTNING = ("lightning", "pytorch_lightning")
 FORBIDDEN = {
-    "layers": ("lightning", "pytorch_lightning", "tokenizers", "torch.distributed"),
+    "layers": (*LIGHTNING, "tokenizers", "torch.distributed"),
     "data": ("lmkit.network", "lmkit.layers"),
+    **dict.fromkeys(("losses", "network", "optim", "registry", "inference"), LIGHTNING),
 }
 """Modules, with all below them, that a room must not import."""
 

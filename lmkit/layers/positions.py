@@ -90,8 +90,9 @@ class ALiBi(Position):
 
     def forward(self, x: Tensor, positions: Tensor) -> tuple[Tensor, At]:
         """Leaves (B, T, D) as it is; gives the layers the bias."""
-        slopes = torch.tensor(self.slopes, device=x.device, dtype=x.dtype)
-        return x, At(bias=lambda distance: -slopes[:, None, None] * distance.to(slopes.dtype))
+        # bfloat16 cannot tell 256 tokens from 257
+        slopes = torch.tensor(self.slopes, device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
+        return x, At(bias=lambda distance: -slopes[:, None, None] * distance)
 
 
 class NoPosition(Position):

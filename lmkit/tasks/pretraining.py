@@ -10,7 +10,7 @@ from torch.optim import AdamW, Optimizer
 from lmkit.data.packing import Batch
 from lmkit.network import Decoder
 from lmkit.optim import Schedule, WarmupCosine
-from lmkit.tasks.losses import chunked_cross_entropy
+from lmkit.losses import chunked_cross_entropy
 from lmkit.tasks.task import Task
 
 

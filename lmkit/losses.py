@@ -23,7 +23,7 @@ def chunked_cross_entropy(
 
     Args:
         head: hidden states (N, D) to logits (N, V).
-        parameters: what `head` reads and what is to receive gradients.
+        parameters: what `head` reads; those that require it receive gradients.
         hidden: (B, T, D).
         targets: ids (B, T), `IGNORE` where there is nothing to learn.
         chunk: tokens at a time.
@@ -50,22 +50,28 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, head: Callable[[Tensor], Tensor], chunk: int, targets: Tensor, hidden: Tensor, *parameters: Tensor
     ) -> Tensor:
-        total = hidden.new_zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32))
+        wide = torch.promote_types(hidden.dtype, torch.float32)  # in which sums of many chunks stay exact
+        total = hidden.new_zeros((), dtype=wide)
         hidden_grad = torch.empty_like(hidden)
-        parameter_grads = [torch.zeros_like(parameter) for parameter in parameters]
+        learning = [parameter for parameter in parameters if parameter.requires_grad]
+        sums = [torch.zeros_like(parameter, dtype=wide) for parameter in learning]
         for here, there, target in zip(*(part.split(chunk) for part in (hidden, hidden_grad, targets)), strict=True):
             with torch.enable_grad():
                 leaf = here.detach().requires_grad_()
                 loss = cross_entropy(head(leaf), target)
             total += loss.detach()
-            grad, *grads = torch.autograd.grad(loss, [leaf, *parameters])
+            grad, *grads = torch.autograd.grad(loss, [leaf, *learning])
             there.copy_(grad)
-            for kept, grad in zip(parameter_grads, grads, strict=True):
+            for kept, grad in zip(sums, grads, strict=True):
                 kept.add_(grad)
-        ctx.save_for_backward(hidden_grad, *parameter_grads)
+        grads = [kept.to(parameter.dtype) for kept, parameter in zip(sums, learning, strict=True)]
+        ctx.save_for_backward(hidden_grad, *grads)
+        ctx.learns = [parameter.requires_grad for parameter in parameters]
         return total
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         (scale,) = outputs
-        return None, None, None, *(grad * scale.to(grad.dtype) for grad in ctx.saved_tensors)
+        hidden_grad, *grads = (grad * scale.to(grad.dtype) for grad in ctx.saved_tensors)
+        left = iter(grads)
+        return None, None, None, hidden_grad, *(next(left) if learns else None for learns in ctx.learns)

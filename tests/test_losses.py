@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torchmetrics.text import Perplexity
 
 from lmkit.data.packing import IGNORE
-from lmkit.tasks.losses import chunked_cross_entropy
+from lmkit.losses import chunked_cross_entropy
 
 B, T, D, V = 3, 7, 5, 11
 
@@ -61,6 +61,30 @@ def test_under_autocast_it_is_as_near_as_the_plain_loss():
     got = torch.autograd.grad(loss, [hidden, weight])
     expected = torch.autograd.grad(plain, [hidden, weight])
     torch.testing.assert_close(got, expected, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("chunk", [1, 21])
+def test_in_bfloat16_the_chunks_are_added_in_float32(chunk):
+    """However small the chunks, a weight's gradient is the exact one but for the rounding of its parts."""
+    torch.manual_seed(0)
+    hidden = torch.randn(1, 2048, 16).bfloat16().requires_grad_()
+    weight = torch.randn(V, 16).bfloat16().requires_grad_()
+    targets = torch.randint(V, (1, 2048))
+    loss, _ = chunked_cross_entropy(lambda h: F.linear(h, weight), [weight], hidden, targets, chunk)
+    (got,) = torch.autograd.grad(loss, weight)
+    wide = weight.detach().double().requires_grad_()
+    plain = F.cross_entropy((hidden.detach().double() @ wide.T).flatten(0, 1), targets.flatten(), reduction="sum")
+    (exact,) = torch.autograd.grad(plain, wide)
+    assert got.dtype == torch.bfloat16
+    assert (got.double() - exact).norm() < 0.004 * exact.norm()
+
+
+def test_a_frozen_head_gets_no_gradient():
+    hidden, weight, targets = made()
+    weight.requires_grad_(False)
+    loss, _ = chunked_cross_entropy(lambda h: F.linear(h, weight), [weight], hidden, targets, 4)
+    plain = F.cross_entropy((hidden @ weight.T).flatten(0, 1), targets.flatten(), reduction="sum")
+    torch.testing.assert_close(*(torch.autograd.grad(x, hidden) for x in (loss, plain)))
 
 
 def test_perplexity_is_torchmetrics():
