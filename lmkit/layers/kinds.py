@@ -115,11 +115,27 @@ class Embedding(nn.Embedding):
 
 
 def initialize(module: nn.Module, device: torch.device) -> None:
-    """Gives a module built on the meta device its memory on `device`, then its first values, parents first."""
+    """Gives a module built on the meta device its memory on `device`, then its first values, parents first.
+
+    Raises:
+        UserError: a `reset_parameters` leaves some of that memory as it was found.
+    """
     module.to_empty(device=device)
+    owned = [(part, name, tensor) for part in module.modules() for name, tensor in _owned(part)]
+    for _, _, tensor in owned:
+        if tensor.is_floating_point():
+            nn.init.constant_(tensor, float("nan"))
+    versions = [tensor._version for _, _, tensor in owned]  # which every change in place raises
     for part in module.modules():
         if callable(reset := getattr(part, "reset_parameters", None)):
             reset()
+    for (part, name, tensor), version in zip(owned, versions, strict=True):
+        filled = not tensor.isnan().any() if tensor.is_floating_point() else tensor._version > version
+        if not filled:
+            raise UserError(
+                f"{type(part).__name__}.reset_parameters() does not fill {name}: fill it there too, in place, reading "
+                "the layer's own attributes only"
+            )
 
 
 def check_resets(module: nn.Module) -> None:
@@ -131,8 +147,13 @@ def check_resets(module: nn.Module) -> None:
     for part in module.modules():
         if callable(getattr(part, "reset_parameters", None)):
             continue
-        if owned := [name for name, _ in (*part.named_parameters(recurse=False), *part.named_buffers(recurse=False))]:
+        if owned := [name for name, _ in _owned(part)]:
             raise UserError(
                 f"{type(part).__name__} owns {', '.join(owned)} but has no reset_parameters(): "
                 "write one that fills them, reading its own attributes only"
             )
+
+
+def _owned(module: nn.Module) -> list[tuple[str, Tensor]]:
+    """The parameters and buffers of a module, without those of its parts."""
+    return [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]

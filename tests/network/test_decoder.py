@@ -1,5 +1,6 @@
 """The decoder: causality, cache, documents and initialisation, for every combination of parts."""
 
+from contextlib import nullcontext
 from functools import partial
 from itertools import product
 
@@ -94,20 +95,61 @@ def test_every_combination_learns(norm, position, feed_forward):
 @pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("block", [PreNorm, PostNorm, SandwichNorm])
 @pytest.mark.parametrize("tied", [True, False])
-def test_meta_initialisation_equals_eager(position, block, tied):
+@pytest.mark.parametrize("children_first", [True, False])
+def test_what_is_built_on_meta_fills_to_what_its_constructors_made(position, block, tied, children_first, monkeypatch):
+    """Constructors fill real memory when nothing hides the device from them; draws are replaced by their deviation."""
+    monkeypatch.setattr(nn.init, "normal_", lambda tensor, mean=0.0, std=1.0: nn.init.constant_(tensor, std))
+
     def build():
         recipe = partial(SelfAttention, qk_norm=LayerNorm, bias=True)
         return Decoder(V, T, 24, 2, 4, LayerNorm, position, recipe, Gated, block, tied)
 
-    torch.manual_seed(3)
-    eager = build()
+    with monkeypatch.context() as patch:
+        device = torch.device
+        patch.setattr(torch, "device", lambda name, *rest: nullcontext() if name == "meta" else device(name, *rest))
+        patch.setattr("lmkit.network.decoder.initialize", lambda network, device: None)
+        constructed = build()
     with torch.device("meta"):
         meta = build()
     assert all(parameter.is_meta for parameter in meta.parameters())
-    torch.manual_seed(3)
-    initialize(meta, torch.device("cpu"))
-    for (name, one), (_, other) in zip(eager.state_dict().items(), meta.state_dict().items(), strict=True):
+    if children_first:
+        meta.to_empty(device="cpu").apply(lambda part: getattr(part, "reset_parameters", lambda: None)())
+    else:
+        initialize(meta, torch.device("cpu"))
+    for (name, one), (_, other) in zip(constructed.state_dict().items(), meta.state_dict().items(), strict=True):
         assert torch.equal(one, other), name
+
+
+def test_a_seed_makes_a_network():
+    networks = []
+    for build in (lambda: Decoder(V, T, 24, 2, 4), lambda: on_meta_then_filled()):
+        torch.manual_seed(3)
+        networks.append(build().state_dict())
+    assert all(torch.equal(networks[0][name], networks[1][name]) for name in networks[0])
+
+
+def on_meta_then_filled():
+    with torch.device("meta"):
+        network = Decoder(V, T, 24, 2, 4)
+    initialize(network, torch.device("cpu"))
+    return network
+
+
+class Shifted(RMSNorm):
+    """Inherits a `reset_parameters` that does not know of its tensors."""
+
+    def __init__(self, dim: int, kind: str = "parameter") -> None:
+        super().__init__(dim)
+        if kind == "parameter":
+            self.shift = nn.Parameter(torch.zeros(dim))
+        else:
+            self.register_buffer("count", torch.zeros(3, dtype=torch.long))
+
+
+@pytest.mark.parametrize(("kind", "name"), [("parameter", "shift"), ("buffer", "count")])
+def test_what_an_inherited_reset_leaves_unfilled_is_refused(kind, name):
+    with pytest.raises(UserError, match=rf"Shifted\.reset_parameters\(\) does not fill {name}"):
+        Decoder(V, T, 24, 2, 4, norm=partial(Shifted, kind=kind))
 
 
 def test_projections_into_the_stream_start_smaller_with_depth():
