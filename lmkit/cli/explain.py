@@ -47,8 +47,9 @@ def explain(message: str, options: Iterable[str] = ()) -> str:
     if several := re.search(r"Multiple subclasses with name (\w+)[^:]*: *(.*?)(?: - |\. Got|$)", text):
         paths = several[2].rstrip(".")
         return f"{key}: several classes are called {several[1]} ({paths}): rename one, or give its whole path"
-    if "arguments are required" in text:
-        return f"{text.split('tip:')[0].strip()}: name a recipe, as in `--config recipes/gpt-small.yaml`"
+    if required := re.search(r"arguments? (?:are|is) required: ([\w.]*\w(?:, [\w.]*\w)*)", text):
+        names = ", ".join(f"{key}.{name}" if key else name.split(".", 1)[-1] for name in required[1].split(", "))
+        return f"{names} must be given: name a recipe, as in `--config recipes/gpt-small.yaml`"
     if unknown := re.search(r"[Uu]nrecognized arguments: (\S+)", text):
         return _unknown_option(unknown[1].split("=")[0], options)
     if unknown := re.search(r"does not accept option '([^']+)'", text):
@@ -142,6 +143,8 @@ def _wrong_value(key: str, text: str) -> str:
         cause = re.split(r'[Pp]arser key "[^"]+":', text)[-1]
         return f"{key}: {cause}".lstrip(": ")
     came = re.sub(r"^NestedArg\(key='[^']*', val=(.*)\)$", r"\1", value[1].rstrip("."))
+    if within := re.findall(rf"\b{key.rsplit('.', 1)[-1]}=(.+?)(?:, \w+=|\)+$)", came):
+        came = within[-1]
     return f"{key} is {came}, but it must be {_either(needed)}: correct its value"
 
 

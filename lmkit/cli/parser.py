@@ -4,10 +4,30 @@ from argparse import ArgumentError
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from jsonargparse import get_loader, set_loader
 from lightning.pytorch.cli import LightningArgumentParser
 
 from lmkit.cli.explain import explain
 from lmkit.errors import UserError
+
+
+_load_yaml = get_loader("yaml")
+
+
+def _load(text: str) -> Any:
+    """YAML in which `None` means null too: jsonargparse writes a part's options in Python before it reads them anew."""
+    return _with_nulls(_load_yaml(text))
+
+
+def _with_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_nulls(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_with_nulls(part) for part in value]
+    return None if value == "None" else value
+
+
+set_loader("yaml", _load)
 
 
 class Parser(LightningArgumentParser):

@@ -43,6 +43,7 @@ RECIPE = RECIPES / "gpt-small.yaml"
         (["--data.sorce=x"], ["Text has no parameter sorce", "source"]),
         (["--trainer.max_stepz=3"], ["no option --trainer.max_stepz", "--trainer.max_steps"]),
         (["--model.network.dim=wide"], ["model.network.dim is wide", "int"]),
+        (["--model.network.attention.window=x"], ["model.network.attention.window is 'x'", "int"]),
         (["--data.documents=seperate"], ["data.documents is seperate", "'joined' or 'separate'"]),
         (["--trainer.precision=fp99"], ["trainer.precision is fp99", "bf16-mixed"]),
         (["--trainer.max_steps=-1"], ["set trainer.max_steps"]),
@@ -99,7 +100,8 @@ def test_a_mistake_gets_one_line(run, toy, options, parts):
     [
         (["--config", "x.yaml", "fit"], ["--config came before the command", "lmkit fit --config"]),
         (["fot"], ["no command fot", "did you mean fit?"]),
-        (["fit"], ["--config recipes/gpt-small.yaml"]),
+        (["fit"], ["data, model must be given", "--config recipes/gpt-small.yaml"]),
+        (["fit", "--model=Pretraining", "--data=Text"], ["model.network must be given", "--config"]),
         (["validate", "--config", RECIPE], ["--ckpt_path best"]),
         (["generate", "nowhere"], ["no checkpoint at nowhere"]),
         (["generate"], ["checkpoint"]),

@@ -215,3 +215,19 @@ def test_the_options_of_the_issue_override_a_recipe(run, toy):
         assert code == 0, errors
     config = yaml.safe_load(Path("runs/gpt-small/version_0/config.yaml").read_text())
     assert config["model"]["init_args"]["network"]["init_args"]["norm"]["init_args"] == {"eps": 1e-5}
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--model.network.attention.qk_norm=null",
+        "--model.network.attention={class_path: SelfAttention, init_args: {qk_norm: null, window: null}}",
+    ],
+)
+def test_a_part_is_taken_out_of_a_recipe_by_null(run, toy, option):
+    code, _, errors = run("fit", "-c", RECIPE, *toy, option, "--model.network.attention.window=null")
+    assert code == 0, errors
+    config = yaml.safe_load(Path("runs/gpt-small/version_0/config.yaml").read_text())
+    attention = config["model"]["init_args"]["network"]["init_args"]["attention"]["init_args"]
+    assert attention["qk_norm"] is None
+    assert attention["window"] is None
