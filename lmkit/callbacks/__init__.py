@@ -4,6 +4,7 @@ from lmkit.callbacks.checkpoints import BestAndLast
 from lmkit.callbacks.exact_resume import ExactResume
 from lmkit.callbacks.final_validation import FinalValidation
 from lmkit.callbacks.metrics_file import MetricsFile
+from lmkit.callbacks.optimizer_options import OptimizerOptions
 from lmkit.callbacks.predictions import Predictions
 from lmkit.callbacks.progress import ProgressBar
 from lmkit.callbacks.recipe import KeepRecipe
@@ -16,6 +17,7 @@ __all__ = [
     "FinalValidation",
     "KeepRecipe",
     "MetricsFile",
+    "OptimizerOptions",
     "Predictions",
     "ProgressBar",
     "Samples",

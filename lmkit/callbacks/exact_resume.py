@@ -3,12 +3,13 @@
 import random
 from typing import Any
 
+import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
 
 
 class ExactResume(Callback):
-    """Saves the states of Python's, torch's and CUDA's generators, one a rank; restores them before the first batch."""
+    """Saves each rank's generators of Python, numpy, torch and CUDA; restores them before the first batch."""
 
     def __init__(self) -> None:
         self._states: list[dict[str, Any]] | None = None
@@ -37,8 +38,10 @@ class ExactResume(Callback):
 
 
 def _capture() -> dict[str, Any]:
+    name, key, *rest = np.random.get_state(legacy=True)  # as plain numbers, which are read without running code
     return {
         "python": random.getstate(),
+        "numpy": [name, np.asarray(key).tolist(), *rest],
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
     }
@@ -46,6 +49,8 @@ def _capture() -> dict[str, Any]:
 
 def _restore(state: dict[str, Any]) -> None:
     random.setstate(state["python"])
+    if "numpy" in state:
+        np.random.set_state(tuple(state["numpy"]))
     torch.set_rng_state(state["torch"])
     if state["cuda"] is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])

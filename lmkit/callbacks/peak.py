@@ -18,12 +18,18 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
     return measured_flops(device, dtype)
 
 
-def measured_flops(device: torch.device, dtype: torch.dtype, size: int = 2048, tries: int = 5) -> float:
-    """The best of a few products of two square matrices, in FLOPs a second."""
-    a = torch.ones(size, size, device=device, dtype=dtype)  # not random, which would draw from the run's generator
+def measured_flops(device: torch.device, dtype: torch.dtype, tries: int = 5) -> float:
+    """The best of a few series of products of two square matrices, in FLOPs a second."""
+    # on an accelerator large and many, beside which starting a product and waiting for the last take no time
+    size, products = (2048, 1) if device.type == "cpu" else (8192, 10)
+    draws = torch.Generator(device).manual_seed(0)  # leaves the run's own alone
+    a = torch.randn(size, size, device=device, generator=draws).to(dtype)
+    out = torch.empty_like(a)
     seconds = []
     for _ in range(tries + 1):  # the first warms up
         start = time.perf_counter()
-        (a @ a)[0, 0].item()  # waits for the device
+        for _ in range(products):
+            torch.mm(a, a, out=out)
+        out[0, 0].item()  # waits for the device
         seconds.append(time.perf_counter() - start)
-    return 2 * size**3 / min(seconds[1:])
+    return 2 * size**3 * products / min(seconds[1:])

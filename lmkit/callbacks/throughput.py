@@ -19,22 +19,28 @@ class Throughput(Callback):
     """
 
     def __init__(self) -> None:
-        self._flops_per_token = self._peak = 0.0
+        self._flops_per_token: float | None = None
+        self._peak = 0.0
         self._tokens, self._seconds = 0, 0.0
         self._mark: float | None = None
 
-    def on_train_start(self, trainer: Trainer, pl_module: Task) -> None:  # type: ignore[override]
-        """Counts the network's FLOPs a token and finds the device's peak."""
-        self._flops_per_token = pl_module.flops_per_token(pl_module.network.context)
-        self._peak = peak_flops(pl_module.device, _dtype(trainer)) * trainer.world_size
-        rank_zero_info(
-            f"{sum(p.numel() for p in pl_module.network.parameters()):,} parameters, "
-            f"{self._flops_per_token / 1e6:,.1f} MFLOPs a training token, peak {self._peak / 1e12:,.2f} TFLOP/s"
-        )
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Starts the clock, if it stands."""
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Task, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
+        """Measures the yardsticks before the first batch; starts the clock, if it stands."""
+        if not self._peak:
+            self._find_yardsticks(trainer, pl_module, batch.inputs.size(1))
         self._mark = self._mark or time.perf_counter()
+
+    def _find_yardsticks(self, trainer: Trainer, task: Task, time: int) -> None:
+        """The device's peak, and the FLOPs of a token in rows of `time` tokens."""
+        self._peak = peak_flops(task.device, _dtype(trainer)) * trainer.world_size
+        try:
+            self._flops_per_token = task.flops_per_token(time)
+        except Exception as error:  # of a part, perhaps a plugin's, that cannot be run without its numbers
+            flops = f"MFU unknown, since FLOPs cannot be counted on the meta device ({type(error).__name__})"
+        else:
+            flops = f"{self._flops_per_token / 1e6:,.1f} MFLOPs a training token"
+        parameters = sum(parameter.numel() for parameter in task.network.parameters())
+        rank_zero_info(f"{parameters:,} parameters, {flops}, peak {self._peak / 1e12:,.2f} TFLOP/s")
 
     def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Stops the clock."""
@@ -51,7 +57,8 @@ class Throughput(Callback):
         if at_step and trainer.global_step % interval == 0 and self._seconds:
             rate = self._tokens / self._seconds
             pl_module.log("perf/tokens_per_second", rate, prog_bar=True)
-            pl_module.log("perf/mfu", rate * self._flops_per_token / self._peak)
+            if self._flops_per_token:
+                pl_module.log("perf/mfu", rate * self._flops_per_token / self._peak)
             pl_module.log("perf/memory_gib", _memory(pl_module.device) / 2**30)
             self._tokens, self._seconds = 0, 0.0
 

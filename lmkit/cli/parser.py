@@ -10,7 +10,6 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lmkit.cli.explain import explain
 from lmkit.errors import UserError
 
-
 _load_yaml = get_loader("yaml")
 
 

@@ -1,4 +1,6 @@
-"""The precision of a run whose recipe names none: bf16 where the device is made for it, as measured."""
+"""The precision of a run whose recipe names none: bf16 where the device is made for it. All ranks get the same."""
+
+import os
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
@@ -8,19 +10,31 @@ from lmkit.callbacks.peak import measured_flops
 GAIN = 1.5
 """How many times faster than float32 a product of bfloat16 matrices must be to be worth its rounding."""
 
+CHOSEN = "LMKIT_PRECISION"
+"""Environment variable that tells what was chosen to the ranks that a process starts, which might measure another."""
+
+LAUNCHED = ("TORCHELASTIC_RUN_ID", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")
+"""Environment variables of ranks that something else starts."""
+
 
 def choose_precision(accelerator: str) -> str:
-    """`bf16-mixed` or `32-true`, by a fifth of a second of matrix products.
+    """`bf16-mixed` or `32-true`: by what a GPU can do; elsewhere by a fifth of a second of matrix products.
 
     Args:
         accelerator: the trainer's; `auto` takes the machine's own.
     """
+    if CHOSEN in os.environ:
+        return os.environ[CHOSEN]
     own = torch.accelerator.current_accelerator(check_available=True)
     device = own if own is not None and accelerator != "cpu" else torch.device("cpu")
-    gain = measured_flops(device, torch.bfloat16) / measured_flops(device, torch.float32)
-    precision = "bf16-mixed" if gain > GAIN else "32-true"
-    rank_zero_info(
-        f"trainer.precision is {precision}: on this {device.type} products of bfloat16 matrices are {gain:.1f} times "
-        "as fast as of float32 (name a precision to choose another)"
-    )
+    if device.type == "cuda":
+        fast, why = torch.cuda.is_bf16_supported(including_emulation=False), "what this GPU can do"
+    elif any(name in os.environ for name in LAUNCHED):
+        fast, why = False, "that of ranks that were not started by lmkit, which cannot agree on a measured one"
+    else:
+        gain = measured_flops(device, torch.bfloat16) / measured_flops(device, torch.float32)
+        fast, why = gain > GAIN, f"as on this {device.type} bfloat16 products are {gain:.1f} times as fast as float32's"
+    precision = "bf16-mixed" if fast else "32-true"
+    os.environ[CHOSEN] = precision
+    rank_zero_info(f"trainer.precision is {precision}, {why} (name one to choose another)")
     return precision

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from lightning import Callback, LightningDataModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningCLI
@@ -18,6 +19,7 @@ from lmkit.callbacks import (
     FinalValidation,
     KeepRecipe,
     MetricsFile,
+    OptimizerOptions,
     Predictions,
     ProgressBar,
     Samples,
@@ -29,7 +31,7 @@ from lmkit.cli.parser import Parser
 from lmkit.cli.precision import choose_precision
 from lmkit.cli.quiet import quieten
 from lmkit.cli.recipes import read_recipes
-from lmkit.cli.runs import ROOT, folder_of, new_folder, resolve
+from lmkit.cli.runs import ROOT, check_same_model, folder_of, new_folder, resolve
 from lmkit.errors import UserError
 from lmkit.registry import load_plugins
 from lmkit.tasks import Task
@@ -106,10 +108,13 @@ class CLI(LightningCLI):
         preferred = ("last", "best") if self._command == "fit" else ("best", "last")
         self.checkpoint = resolve(given, self.root, config.name, preferred) if given else None
         last = self.checkpoint if self._command == "fit" and given == "last" else None
-        kept = read(self.checkpoint) if self.checkpoint and (last or self._command != "fit") else {}
+        kept = read(self.checkpoint) if self.checkpoint else {}
+        if KEY in kept:
+            recipe = yaml.safe_load(self._parser(self._command).dump(config, skip_unset=False))
+            check_same_model(kept[KEY]["recipe"]["model"], recipe["model"], fitting=self._command == "fit")
         if self._command == "fit":
             self.folder = folder_of(last) if last else new_folder(self.root, config.name)
-            self.resumed_step = int(kept.get("global_step", 0))
+            self.resumed_step = int(kept["global_step"]) if last else 0
         elif self.checkpoint is None:
             raise UserError(
                 f"{self._command} needs a trained network: give --ckpt_path best, or a run's folder or file"
@@ -176,7 +181,7 @@ class CLI(LightningCLI):
         if self._command != "fit":
             return []
         trainer = self.config_init["fit"].trainer
-        callbacks: list[Callback] = [Throughput(), FinalValidation(), Samples(), ExactResume()]
+        callbacks: list[Callback] = [Throughput(), FinalValidation(), Samples(), ExactResume(), OptimizerOptions()]
         if trainer.enable_progress_bar is not False:
             callbacks.append(ProgressBar())
         if trainer.enable_checkpointing is not False:

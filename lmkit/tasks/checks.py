@@ -5,9 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
+from torch import Tensor, nn
 
-from lmkit.errors import UserError
+from lmkit.errors import RunError, UserError
 from lmkit.network import Decoder
 
 
@@ -51,12 +52,18 @@ def check_data(network: Decoder, data: Any) -> None:
         )
 
 
-def check_intervals(trainer: Any) -> None:
-    """Looks whether what the trainer counts in micro-batches ends with an optimizer step.
+def check_trainer(trainer: Any) -> None:
+    """Looks for what `Task` does not do, and for counts of micro-batches that end in the midst of an optimizer step.
 
     Raises:
-        UserError: it does not.
+        UserError: the trainer has one.
     """
+    if isinstance(trainer.strategy, FSDPStrategy | DeepSpeedStrategy | ModelParallelStrategy):
+        name = type(trainer.strategy).__name__
+        raise UserError(
+            f"trainer.strategy is {name}, but lmkit does not yet train on shards of a network, whose gradients would "
+            "be clipped shard by shard: set trainer.strategy to ddp or auto"
+        )
     accumulated = trainer.accumulate_grad_batches
     if isinstance(trainer.val_check_interval, int) and trainer.val_check_interval % accumulated:
         raise UserError(
@@ -68,4 +75,22 @@ def check_intervals(trainer: Any) -> None:
         raise UserError(
             f"trainer.limit_train_batches counts micro-batches and is {limit}, which would end in the midst of an "
             f"optimizer step of {accumulated}: leave it out, since trainer.max_steps is the run's length"
+        )
+
+
+def check_finite(what: str, value: Tensor, step: int) -> None:
+    """Ends a run that has left the numbers.
+
+    Args:
+        what: is measured, with its verb.
+        value: a scalar.
+        step: optimizer steps taken.
+
+    Raises:
+        RunError: it is infinite or not a number.
+    """
+    if not torch.isfinite(value):
+        raise RunError(
+            f"the {what} no longer finite at optimizer step {step}: lower the learning rate or clip by "
+            "trainer.gradient_clip_val, and go on from an earlier checkpoint by --ckpt_path"
         )

@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
 from lmkit.data.packing import Batch
+from lmkit.losses import chunked_cross_entropy
 from lmkit.network import Decoder
 from lmkit.optim import Schedule, WarmupCosine
-from lmkit.losses import chunked_cross_entropy
 from lmkit.tasks.task import Task
 
 

@@ -13,10 +13,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.flop_counter import FlopCounterMode
 from torchmetrics import MeanMetric
 
-from lmkit.errors import RunError, UserError
+from lmkit.errors import UserError
 from lmkit.network import Decoder
 from lmkit.optim import Constant, Schedule, WarmupCosine, decay_by_rank
-from lmkit.tasks.checks import check_data, check_intervals, rehearse
+from lmkit.tasks.checks import check_data, check_finite, check_trainer, rehearse
 from lmkit.tasks.compiling import compile_blocks
 
 DIVISOR = 1024.0
@@ -76,7 +76,7 @@ class Task(LightningModule):
         if self._datamodule is not None:
             check_data(self.network, self._datamodule)
         if self._trainer is not None and self._trainer.state.fn == "fit":
-            check_intervals(self._trainer)
+            check_trainer(self._trainer)
         if self._compile:
             compile_blocks(self.network)
 
@@ -128,25 +128,13 @@ class Task(LightningModule):
         if self.trainer.gradient_clip_val and self.trainer.gradient_clip_algorithm != "value":
             factor = factor * (self.trainer.gradient_clip_val / (norm + 1e-6)).clamp(max=1.0)
         torch._foreach_mul_(gradients, factor)
-        self._stop_if_lost(norm)
+        step: int = self.trainer.global_step
+        scaled = str(self.trainer.precision) == "16-mixed"  # whose scaler skips a lost step and goes on
+        if step % self.trainer.log_every_n_steps == 0 and not scaled:  # type: ignore[attr-defined]
+            check_finite("gradients are", norm, step)  # which waits for the device, as logging does
         self.log("train/loss", loss / count.clamp(min=1), prog_bar=True)
         self.log("train/gradient_norm", norm)
         self.log("train/learning_rate", optimizer.param_groups[0]["lr"])
-
-    def _stop_if_lost(self, norm: Tensor) -> None:
-        """Ends a run whose gradients are no numbers; looks when metrics are logged, since looking waits for the device.
-
-        Raises:
-            RunError: they are not.
-        """
-        step = self.trainer.global_step
-        interval: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        scaled = str(self.trainer.precision) == "16-mixed"  # whose scaler skips such a step and goes on
-        if step % interval == 0 and not scaled and not torch.isfinite(norm):
-            raise RunError(
-                f"the gradients are no longer finite at optimizer step {step}: lower the learning rate or clip by "
-                "trainer.gradient_clip_val, and go on from an earlier checkpoint by --ckpt_path"
-            )
 
     def configure_gradient_clipping(
         self,
@@ -195,6 +183,8 @@ class Task(LightningModule):
     def _log_measures(self, stage: str, prog_bar: bool = False) -> None:
         loss = self.validation_loss.compute()
         self.validation_loss.reset()
+        if self.trainer.state.fn == "fit":  # before a checkpoint is written over a good one
+            check_finite("validation loss is", loss, self.trainer.global_step)
         self.log(f"{stage}/loss", loss, prog_bar=prog_bar)
         self.log(f"{stage}/perplexity", loss.exp())
         bytes_per_token = getattr(self._datamodule, "bytes_per_token", None)

@@ -3,11 +3,16 @@
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from lmkit.cli.explain import explain
+from lmkit.errors import UserError
+from lmkit.network import Decoder
+from lmkit.tasks import Pretraining
 from tests.conftest import RECIPES
 
 HALF = """
@@ -158,14 +163,39 @@ def test_a_run_that_is_lost_ends_with_one(run, toy):
     assert "the gradients are no longer finite at optimizer step" in errors.splitlines()[-1]
 
 
-def test_a_checkpoint_of_another_network_is_refused(run, toy):
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("--model.network.dim=48", "model.network.dim was 32 and is 48"),
+        # of the same shapes, so that its tensors would be loaded
+        ("--model.network.heads=2", "model.network.heads was 4 and is 2"),
+        ("--model.network.position.base=100", "model.network.position.base was 10000.0 and is 100.0"),
+        ("--model.network.feed_forward.activation=GELU", "activation was lmkit.layers.ReLUSquared and is"),
+    ],
+)
+def test_a_checkpoint_of_another_network_is_refused(run, toy, option, told):
     assert run("fit", "-c", RECIPE, *toy)[0] == 0
     for command in ("fit", "validate"):
-        code, _, errors = run(command, "-c", RECIPE, *toy, "--model.network.dim=48", "--ckpt_path=last")
+        code, _, errors = run(command, "-c", RECIPE, *toy, option, "--ckpt_path=last")
         assert code == 2
-        assert "the checkpoint is of another network" in errors
-        assert "size mismatch" in errors
+        assert "the checkpoint is of another model" in errors
+        assert told in errors
     assert Path("runs/gpt-small/version_0/checkpoints/last.ckpt").is_file()
+
+
+def test_a_checkpoint_of_another_optimizer_is_refused(run, toy):
+    assert run("fit", "-c", RECIPE, *toy)[0] == 0
+    options = ["--model.optimizer=SGD", "--model.optimizer.lr=0.1", "--ckpt_path=last"]
+    code, _, errors = run("fit", "-c", RECIPE, *toy, *options)
+    assert code == 2
+    assert "model.optimizer was torch.optim.AdamW and is torch.optim.SGD" in errors
+
+
+def test_weights_without_a_recipe_that_do_not_fit_are_refused():
+    task = Pretraining(partial(Decoder, 50, 16, 24, 2, 4))
+    task.configure_model()
+    with pytest.raises(UserError, match=r"the checkpoint is of another network .*size mismatch"):
+        task.load_state_dict({"network.embedding.weight": torch.zeros(3, 3)}, strict=False)
 
 
 def test_no_space_left_is_one_line_and_leaves_nothing_half_written(run, toy, monkeypatch):
@@ -182,10 +212,7 @@ def test_no_space_left_is_one_line_and_leaves_nothing_half_written(run, toy, mon
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_recognised_in_what_torch_raises(tmp_path):
-    import torch
-
     from lmkit.checkpoints import AtomicCheckpoints
-    from lmkit.errors import UserError
 
     (tmp_path / ".x.ckpt.0.partial").symlink_to("/dev/full")
     with pytest.MonkeyPatch.context() as patch, pytest.raises(UserError, match="No space left"):

@@ -90,6 +90,22 @@ def test_a_finished_run_can_be_made_longer(run, toy):
     assert rows("runs/grown/version_0")[0] == rows("runs/whole/version_0")[0]
 
 
+def test_options_of_the_optimizer_may_be_changed_on_the_way(run, toy):
+    """A run that goes on with other options is one whose second half had them from the start."""
+    toy = [option for option in toy if not option.startswith("--model.schedule")]
+    common = ["fit", "-c", RECIPE, *toy, *LONG, "--model.schedule=Constant"]
+    changed = ["--model.optimizer.lr=0.02", "--model.optimizer.weight_decay=0.5", "--ckpt_path=last"]
+    assert run(*common, "--trainer.max_steps=5")[0] == 0
+    assert run(*common, *changed)[0] == 0
+    losses, _, rates, _ = rows("runs/gpt-small/version_0")
+    assert [float(rate) for rate in rates.values()] == pytest.approx([0.0015] * 5 + [0.02] * 5)
+    kept = torch.load("runs/gpt-small/version_0/checkpoints/last.ckpt", weights_only=True)
+    groups = kept["optimizer_states"][0]["param_groups"]
+    assert [group["weight_decay"] for group in groups] == [0.5, 0.0]
+    assert [group["lr"] for group in groups] == [0.02, 0.02]
+    assert len(losses) == 10
+
+
 def test_accumulation_does_not_change_the_run(run, toy):
     runs = {}
     for parts in (1, 2, 4):
