@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 from tokenizers import Tokenizer
 
+from lmkit.data.tokenizer import for_raw_text
 from lmkit.errors import UserError
 from lmkit.network import Decoder
 from lmkit.registry import build, load_plugins
@@ -27,7 +28,6 @@ class Rebuilt(NamedTuple):
     network: Decoder
     tokenizer: Tokenizer
     end_of_document: int
-    step: int
 
 
 class AtomicCheckpoints(CheckpointIO):
@@ -141,6 +141,4 @@ def rebuild(path: str | Path, plugins: tuple[str, ...] = ()) -> Rebuilt:
         if name.startswith("network.")
     }
     network.load_state_dict(weights)
-    return Rebuilt(
-        network.eval(), Tokenizer.from_str(kept["tokenizer"]), kept["end_of_document"], checkpoint["global_step"]
-    )
+    return Rebuilt(network.eval(), for_raw_text(Tokenizer.from_str(kept["tokenizer"])), kept["end_of_document"])

@@ -6,11 +6,12 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
+from lmkit.data.packing import IGNORE
 from lmkit.errors import UserError
 
 
 class Predictions(Callback):
-    """Writes one line of JSON a row of text: its loss in nats a token, its number of tokens, and the text.
+    """Writes one line of JSON a row of text: its loss in nats a token, its number of tokens, and their text.
 
     Args:
         path: the file, written whole at the end.
@@ -42,9 +43,10 @@ class Predictions(Callback):
     ) -> None:
         """Keeps a batch's rows."""
         tokenizer = trainer.datamodule.tokenizer  # type: ignore[attr-defined]
-        for (loss, count), inputs in zip(outputs.tolist(), batch.inputs.tolist(), strict=True):
+        for (loss, count), targets in zip(outputs.tolist(), batch.targets.tolist(), strict=True):
             if count:
-                row = {"loss": loss / count, "tokens": int(count), "text": tokenizer.decode(inputs[: int(count)])}
+                text = tokenizer.decode([token for token in targets if token != IGNORE])
+                row = {"loss": loss / count, "tokens": int(count), "text": text}
                 self._lines.append(json.dumps(row, ensure_ascii=False))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -3,6 +3,7 @@
 import difflib
 import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -27,7 +28,10 @@ HELP = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command line and returns its exit code: 0 done, 1 failed, 2 a mistake that the user can mend."""
+    """Runs a command line and returns its exit code: 0 done, 1 failed, 2 a mistake that the user can mend.
+
+    Where it was stopped, by Ctrl-C or because nobody reads its output, the code is a shell's for that: 130 or 141.
+    """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(HELP)
@@ -47,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno != errno.ENOSPC:
             raise
         return _mistake(f"no space is left on the disk of {error.filename or 'the run'}: make room and start again")
+    except BrokenPipeError:  # who read the output has enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that leaving does not write there again
+        return 141
     except KeyboardInterrupt:
         print("lmkit: interrupted", file=sys.stderr)
         return 130

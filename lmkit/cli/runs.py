@@ -45,6 +45,24 @@ def folder_of(checkpoint: Path) -> Path:
     return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
 
 
+def check_unfinished(checkpoint: Path | None, taken: int, steps: int) -> None:
+    """Looks whether a run that goes on has steps left.
+
+    Args:
+        checkpoint: the one that it goes on from.
+        taken: optimizer steps taken there.
+        steps: optimizer steps of the run.
+
+    Raises:
+        UserError: it has none.
+    """
+    if 0 < steps <= taken:
+        raise UserError(
+            f"{checkpoint} has taken {taken} of trainer.max_steps {steps}: give a larger trainer.max_steps to go on, "
+            "or see what it reached by `lmkit validate`"
+        )
+
+
 def check_same_model(kept: dict[str, Any], given: dict[str, Any], fitting: bool) -> None:
     """Compares the `model` of a checkpoint's recipe with that of the recipe at hand.
 

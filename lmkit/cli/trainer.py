@@ -31,7 +31,7 @@ from lmkit.cli.parser import Parser
 from lmkit.cli.precision import choose_precision
 from lmkit.cli.quiet import quieten
 from lmkit.cli.recipes import read_recipes
-from lmkit.cli.runs import ROOT, check_same_model, folder_of, new_folder, resolve
+from lmkit.cli.runs import ROOT, check_same_model, check_unfinished, folder_of, new_folder, resolve
 from lmkit.errors import UserError
 from lmkit.registry import load_plugins
 from lmkit.tasks import Task
@@ -115,6 +115,8 @@ class CLI(LightningCLI):
         if self._command == "fit":
             self.folder = folder_of(last) if last else new_folder(self.root, config.name)
             self.resumed_step = int(kept["global_step"]) if last else 0
+            if kept:
+                check_unfinished(self.checkpoint, int(kept["global_step"]), config.trainer.max_steps)
         elif self.checkpoint is None:
             raise UserError(
                 f"{self._command} needs a trained network: give --ckpt_path best, or a run's folder or file"
@@ -130,6 +132,10 @@ class CLI(LightningCLI):
         given = self.config_init[self._command].trainer
         kwargs["default_root_dir"] = str(self.folder)
         kwargs["plugins"] = [*_listed(given.plugins), AtomicCheckpoints()]
+        if isinstance(
+            given.val_check_interval, int
+        ):  # in optimizer steps, as all of a recipe; Lightning counts batches
+            kwargs["val_check_interval"] = given.val_check_interval * given.accumulate_grad_batches
         if given.logger in (None, True):
             kwargs["logger"] = self._loggers() if self._command == "fit" else False
         callbacks = _listed(given.callbacks)

@@ -54,7 +54,7 @@ def train(texts: Iterator[str], vocab_size: int) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    return _for_raw_text(tokenizer)
+    return for_raw_text(tokenizer)
 
 
 def load(path: str | Path) -> Tokenizer:
@@ -69,10 +69,9 @@ def load(path: str | Path) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing narrower
         raise UserError(f"{path} is not a tokenizer.json ({error}); give one that `tokenizers` can load") from error
+    tokenizer = for_raw_text(tokenizer)
     end = end_of_document(tokenizer)
     name = tokenizer.id_to_token(end)
-    tokenizer.add_special_tokens([name])
-    tokenizer = _for_raw_text(tokenizer)
     if end in tokenizer.encode(name, add_special_tokens=False).ids:
         raise UserError(f'{path} cannot tell the text "{name}" from its end-of-document token; give another tokenizer')
     return tokenizer
@@ -96,8 +95,13 @@ def vocab_size_used(tokenizer: Tokenizer) -> int:
     return int(max(tokenizer.get_vocab(with_added_tokens=True).values())) + 1
 
 
-def _for_raw_text(tokenizer: Tokenizer) -> Tokenizer:
-    """Turns off what a tokenizer does for prompts: neither of the three is right for a corpus."""
+def for_raw_text(tokenizer: Tokenizer) -> Tokenizer:
+    """Turns off what a tokenizer does for prompts, none of which is right for a corpus; a file of it forgets that.
+
+    Raises:
+        UserError: it has no end-of-document token.
+    """
+    tokenizer.add_special_tokens([tokenizer.id_to_token(end_of_document(tokenizer))])
     tokenizer.encode_special_tokens = True  # a text that spells "<|endoftext|>" is text, never the token
     tokenizer.no_truncation()
     tokenizer.no_padding()

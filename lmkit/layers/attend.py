@@ -26,8 +26,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, at: At, window: int | None = None) -
     square_or_one = time in (past, 1)  # one query sees every key, so that it needs no mask
     if square_or_one and at.bias is None and at.documents is None and not windowed:
         return F.scaled_dot_product_attention(q, k, v, is_causal=time > 1, enable_gqa=grouped)
+    if grouped:  # a mask beside groups leaves CUDA's fast kernels, which costs far more than the copies
+        k, v = (part.repeat_interleave(q.size(1) // part.size(1), dim=1) for part in (k, v))
     mask = _mask(time, past, at, window if windowed else None, q)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=grouped)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
 
 def _mask(time: int, past: int, at: At, window: int | None, q: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Compilation by `torch.compile`, block by block: every block has the same code, so that it is compiled once."""
 
 import os
+import shlex
 import shutil
 
 from lightning.pytorch.utilities import rank_zero_warn
@@ -21,4 +22,5 @@ def compile_blocks(network: Decoder) -> None:
 
 
 def _compilers() -> list[str]:
-    return [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++", "cl"]
+    named = shlex.split(os.environ.get("CXX", ""))[:1]  # as in "ccache g++"
+    return named or ["g++", "clang++", "cl"]

@@ -38,14 +38,14 @@ class Pretraining(Task):
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The loss in nats summed over the batch's valid tokens, and their number."""
-        hidden = self.network(batch.inputs, batch.documents)
-        return chunked_cross_entropy(self.network.logits, [self.network.head_weight], hidden, batch.targets, self.chunk)
+        return self._loss_of(self.network(batch.inputs, batch.documents), batch.targets)
 
     def predict_step(self, batch: Batch) -> Tensor:
         """For each row its summed loss in nats and its number of valid tokens (B, 2)."""
-        ids = batch.documents
-        rows = [
-            Batch(batch.inputs[i : i + 1], batch.targets[i : i + 1], None if ids is None else ids[i : i + 1])
-            for i in range(len(batch.inputs))
-        ]
-        return torch.stack([torch.stack([x.float() for x in self.loss(row)]) for row in rows])
+        hidden = self.network(batch.inputs, batch.documents)
+        rows = zip(hidden.split(1), batch.targets.split(1), strict=True)
+        return torch.stack([torch.stack([x.float() for x in self._loss_of(*row)]) for row in rows])
+
+    def _loss_of(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Summed loss and number of the valid tokens, of hidden states (B, T, D) and targets (B, T)."""
+        return chunked_cross_entropy(self.network.logits, [self.network.head_weight], hidden, targets, self.chunk)

@@ -63,8 +63,8 @@ RECIPE = RECIPES / "gpt-small.yaml"
         (["--model.schedule.warmup=3"], ["warmup", "the run has 2", "trainer.max_steps"]),
         (["--data.batch_size=5", "--trainer.accumulate_grad_batches=2"], ["batch_size 5", "give a multiple of 2"]),
         (
-            ["--trainer.accumulate_grad_batches=4"],
-            ["val_check_interval", "multiple of trainer.accumulate_grad_batches"],
+            ["--trainer.accumulate_grad_batches=4", "--trainer.limit_train_batches=6"],
+            ["limit_train_batches", "in the midst of an optimizer step of 4"],
         ),
         (["--data.source=nowhere"], ["nowhere"]),
         (["--data.source=empty"], ["empty"]),
@@ -181,6 +181,13 @@ def test_a_checkpoint_of_another_network_is_refused(run, toy, option, told):
         assert "the checkpoint is of another model" in errors
         assert told in errors
     assert Path("runs/gpt-small/version_0/checkpoints/last.ckpt").is_file()
+
+
+def test_a_finished_run_says_so(run, toy):
+    assert run("fit", "-c", RECIPE, *toy)[0] == 0
+    code, _, errors = run("fit", "-c", RECIPE, *toy, "--ckpt_path=last")
+    assert code == 2
+    assert "last.ckpt has taken 2 of trainer.max_steps 2: give a larger trainer.max_steps" in errors
 
 
 def test_a_checkpoint_of_another_optimizer_is_refused(run, toy):
