@@ -5,7 +5,6 @@ can be rebuilt with no recipe at hand.
 """
 
 import os
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,10 +80,9 @@ def read(path: str | Path) -> dict[str, Any]:
         raise UserError(f"no checkpoint {path}: give a run's folder or a .ckpt file, such as those under runs/")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
+    except Exception as error:  # whatever comes of reading any file as one
         raise UserError(
-            f"{path} ({path.stat().st_size:,} bytes) is truncated or not a checkpoint: use another one, such as "
-            f"best.ckpt or last.ckpt beside it"
+            f"{path} ({path.stat().st_size:,} bytes) is truncated or not a checkpoint: give another .ckpt file of a run"
         ) from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise UserError(f"{path} is not a checkpoint of lmkit: it holds no state_dict; give a .ckpt file of a run")
@@ -112,9 +110,9 @@ def find(where: str | Path, names: tuple[str, ...] = ("best", "last")) -> Path:
     first = [paths[0] for paths in found if paths]
     if not first:
         wanted = " or ".join(f"checkpoints/{name}.ckpt" for name in names)
-        raise UserError(
-            f"no checkpoint at {where} (looked for {wanted} in it): train one by `lmkit fit`, or correct it"
-        )
+        below = sorted({path.parents[2] for path in where.glob("*/*/checkpoints/*.ckpt")}) if where.is_dir() else []
+        remedy = f"there is {', '.join(map(str, below))}" if below else "train one by `lmkit fit`, or correct it"
+        raise UserError(f"no checkpoint at {where} (looked for {wanted} in it): {remedy}")
     return max(first, key=lambda path: path.stat().st_mtime)
 
 

@@ -33,7 +33,10 @@ def load_plugins(plugins: Iterable[str]) -> None:
     for plugin in plugins:
         path = Path(plugin)
         if path.is_dir():
-            for file in sorted(path.glob("[!_.]*.py")):
+            files = sorted(path.glob("[!_.]*.py"))
+            if not files:
+                raise UserError(f"the plugin folder {path} holds no .py file: correct the path")
+            for file in files:
                 _import_file(file)
         elif path.suffix == ".py":
             _import_file(path)

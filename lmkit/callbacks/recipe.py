@@ -1,5 +1,6 @@
 """Leaves the full recipe in the run's folder and in each checkpoint, which can then be rebuilt by itself."""
 
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -16,6 +17,12 @@ class KeepRecipe(SaveConfigCallback):
         """Writes the file when a fit starts; what only reads a run leaves its folder as it is."""
         if stage == "fit":
             super().setup(trainer, pl_module, stage)
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Writes the file into the run's folder, wherever its loggers write."""
+        folder = Path(trainer.default_root_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.parser.save(self.config, folder / "config.yaml", skip_unset=False, overwrite=True, multifile=False)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adds what rebuilds the network and its tokenizer."""

@@ -2,8 +2,8 @@
 
 import lzma
 import math
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 
 XZ_LIMIT = 64 * 2**20
 """Bytes of text up to which xz is run: it takes about a second a MiB."""
@@ -21,18 +21,15 @@ def xz_bits_per_byte(texts: Iterable[bytes]) -> float | None:
     return 8 * (packed + len(compressor.flush())) / size if size else None
 
 
-def report(
-    measures: Mapping[str, float], xz: float | None, sample: str, folder: Path, heading: str, prompt: str
-) -> str:
+def report(measures: Mapping[str, float], xz: float | None, sample: str, heading: str, following: Sequence[str]) -> str:
     """The lines printed at the end of a run.
 
     Args:
         measures: the last validation's `val/loss` in nats, and `val/bits_per_byte` where it is known.
         xz: bits per byte of `xz -9e` on the same text.
         sample: a text that the network wrote.
-        folder: the run's folder.
         heading: what was run.
-        prompt: one to suggest.
+        following: commands to suggest.
     """
     lines = ["", heading]
     if "val/loss" in measures:
@@ -42,11 +39,14 @@ def report(
         beside = f"   (xz -9e on the same text: {xz:.4f})" if xz else ""
         lines.append(f"  bits per byte    {float(measures['val/bits_per_byte']):.4f}{beside}")
     if sample:
-        lines += ["", "It writes:", *(f"  | {line}" for line in sample.splitlines())]
-    lines.append("")
-    lines += [
-        "Next:",
-        f'  lmkit generate {folder} --prompt "{prompt}"',
-        f"  tensorboard --logdir {folder.parent.parent}",
-    ]
+        lines += ["", "It writes:", *(f"  | {line}" for line in printable(sample).splitlines())]
+    lines += ["", "Next:", *(f"  {command}" for command in following)]
     return "\n".join(lines)
+
+
+def printable(text: str) -> str:
+    """The text with control characters spelled out, by which a terminal could be led astray, but for lines and tabs."""
+    return "".join(
+        f"\\x{ord(letter):02x}" if unicodedata.category(letter) == "Cc" and letter not in "\n\t" else letter
+        for letter in text
+    )

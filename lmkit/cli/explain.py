@@ -6,7 +6,7 @@ is found here by its wording; a message of unknown wording is shortened to its i
 
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import Any, get_args, get_type_hints
 
@@ -17,6 +17,7 @@ from lmkit.layers.kinds import Activation, Attention, FeedForward, Norm, Positio
 from lmkit.network import Block, Decoder
 from lmkit.optim import Schedule
 from lmkit.registry import classes, near, origin
+from lmkit.tasks import Task
 
 KINDS: tuple[type, ...] = (
     Activation,
@@ -48,12 +49,9 @@ def explain(message: str, options: Iterable[str] = ()) -> str:
         paths = several[2].rstrip(".")
         return f"{key}: several classes are called {several[1]} ({paths}): rename one, or give its whole path"
     if required := re.search(r"arguments? (?:are|is) required: ([\w.]*\w(?:, [\w.]*\w)*)", text):
-        names = ", ".join(f"{key}.{name}" if key else name.split(".", 1)[-1] for name in required[1].split(", "))
-        return f"{names} must be given: name a recipe, as in `--config recipes/gpt-small.yaml`"
-    if unknown := re.search(r"[Uu]nrecognized arguments: (\S+)", text):
-        return _unknown_option(unknown[1].split("=")[0], options)
-    if unknown := re.search(r"does not accept option '([^']+)'", text):
-        return _unknown_option(f"--{unknown[1]}", options)
+        return _missing(key, required[1].split(", "))
+    if unknown := re.search(r"[Uu]nrecognized arguments: (?:--)?([^ =]+)|does not accept option '([^']+)'", text):
+        return _unknown_option(f"--{unknown[1] or unknown[2]}", options)
     if rejected := re.search(r"Option '([^']+)' is not accepted", text):
         return _unknown_parameter(key, rejected[1], text)
     if name := re.search(r"Expected a dot import path string: ([\w.]*\w)|Unexpected import path format: (\S+)", text):
@@ -63,11 +61,18 @@ def explain(message: str, options: Iterable[str] = ()) -> str:
     return _wrong_value(key, text)
 
 
+def _missing(key: str, names: Sequence[str]) -> str:
+    told = ", ".join(f"{key}.{name}" if key else name.split(".", 1)[-1] for name in names)
+    if re.search(r"\b(model|data)\b", told):
+        return f"{told} must be given: name a recipe, as in `--config recipes/gpt-small.yaml`"
+    return f"{told} must be given: {f'add --{told}=...' if key else '`--help` after the command says how'}"
+
+
 def _unknown_class(key: str, name: str) -> str:
     kind = _kind_of(key.rsplit(".", 1)[-1])
     if kind is None:
-        return f"{key} is {name}, and no class is called so: correct the name, or add its file to `plugins`"
-    known = classes(kind)
+        return f"{key} is {name}, which is no value that it may have and no class: correct it"
+    known = {name: cls for name, cls in classes(kind).items() if cls is not Task}
     article = "an" if kind.__name__[0] in "AEIOU" else "a"
     places = {n: f"{n} ({origin(cls)})" for n, cls in sorted(known.items())}
     for other in KINDS:

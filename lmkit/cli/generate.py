@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
+from lmkit.callbacks.report import printable
 from lmkit.checkpoints import find, rebuild
 from lmkit.cli.parser import Parser
 from lmkit.errors import UserError
@@ -14,12 +15,17 @@ from lmkit.inference import Sampler, complete
 def run(arguments: Sequence[str]) -> None:
     """Parses the command line and writes the samples to standard output."""
     options = _parser().parse(arguments[1:])
+    if any("\udc80" <= letter <= "\udcff" for letter in options.prompt):  # how Python shows bytes of the command line
+        raise UserError(f"--prompt is {options.prompt!a}, whose bytes are not UTF-8: give it in UTF-8")
     for name in ("count", "samples"):
         if options[name] < 1:
             raise UserError(f"--{name} is {options[name]}: give 1 or more")
     sampler = Sampler(options.temperature, options.top_k, options.top_p, options.seed)
     rebuilt = rebuild(find(options.checkpoint), tuple(options.plugins))
     network = rebuilt.network.to(_device(options.device))
+    tokens = len(rebuilt.tokenizer.encode(options.prompt, add_special_tokens=False).ids)
+    if tokens > network.context:
+        print(f"lmkit: the prompt has {tokens} tokens, of which the network reads the last ones", file=sys.stderr)
     pieces = complete(
         network,
         rebuilt.tokenizer,
@@ -43,7 +49,11 @@ def run(arguments: Sequence[str]) -> None:
 
 def _parser() -> Parser:
     parser = Parser(prog="lmkit generate", description="Continues a text with a trained network, as it is written.")
-    parser.add_argument("checkpoint", type=str, help="a run's folder (its best checkpoint is taken) or a .ckpt file")
+    parser.add_argument(
+        "checkpoint",
+        type=str,
+        help="a .ckpt file, or a run's folder: its newest version's best",
+    )
     parser.add_argument("--prompt", type=str, default="", help="the text to continue; none starts a new document")
     parser.add_argument("--count", type=int, default=128, help="the most tokens to generate")
     parser.add_argument("--samples", type=int, default=1, help="texts to generate")
@@ -69,5 +79,5 @@ def _device(name: str) -> torch.device:
 
 
 def _write(text: str) -> None:
-    sys.stdout.write(text)
+    sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
     sys.stdout.flush()

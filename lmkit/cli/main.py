@@ -3,6 +3,7 @@
 import difflib
 import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -32,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Where it was stopped, by Ctrl-C or because nobody reads its output, the code is a shell's for that: 130 or 141.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character must not end a run
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(HELP)
@@ -47,15 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RunError as error:
         _mistake(str(error))
         return 1
+    except BrokenPipeError:  # who read the output has enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that leaving does not write there again
+        return 141
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         return _mistake(f"no space is left on the disk of {error.filename or 'the run'}: make room and start again")
-    except BrokenPipeError:  # who read the output has enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that leaving does not write there again
-        return 141
-    except KeyboardInterrupt:
-        print("lmkit: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"lmkit: interrupted{stop}", file=sys.stderr)
         return 130
     return 0
 

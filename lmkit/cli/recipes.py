@@ -40,6 +40,8 @@ def read_recipes(arguments: Sequence[str]) -> Recipes:
             rest.append(argument)
             continue
         value = value if given else next(pending, "")
+        if not value:
+            raise UserError(f"{option} came without a value: give a path, as in {option} recipes/gpt-small.yaml")
         if option.startswith("--plugins"):
             plugins += [_locate(plugin, Path()) for plugin in _names(value, option)]
             continue

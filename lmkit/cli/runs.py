@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,29 @@ ROOT = "runs"
 
 
 def new_folder(root: Path, name: str) -> Path:
-    """The folder of a new run, which is not made yet: `root/name/version_N`, N one more than the largest there."""
+    """Makes the folder of a new run: `root/name/version_N`, N one more than the largest there.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    if not name or Path(name).name != name:
+        raise UserError(f"the run's name is {name!r}: give one word, such as --name=gpt-small")
     versions = [
         int(m[1]) for path in (root / name).glob("version_*") if (m := re.fullmatch(r"version_(\d+)", path.name))
     ]
-    return root / name / f"version_{max(versions, default=-1) + 1}"
+    for number in count(max(versions, default=-1) + 1):
+        folder = root / name / f"version_{number}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:  # of a run that starts at the same time
+            continue
+        except OSError as error:
+            raise UserError(
+                f"cannot make the run's folder {folder} ({error.strerror}): choose another place by "
+                "trainer.default_root_dir"
+            ) from error
+        return folder
+    raise AssertionError
 
 
 def resolve(ckpt_path: str, root: Path, name: str, preferred: tuple[str, ...]) -> Path:
@@ -43,6 +62,20 @@ def resolve(ckpt_path: str, root: Path, name: str, preferred: tuple[str, ...]) -
 def folder_of(checkpoint: Path) -> Path:
     """The folder of the run that wrote a checkpoint."""
     return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+
+
+def check_counts(trainer: Any) -> None:
+    """Looks for numbers of a trainer's options that it would take without a word, or divide by.
+
+    Raises:
+        UserError: there is one.
+    """
+    for name in ("accumulate_grad_batches", "val_check_interval", "log_every_n_steps"):
+        number = trainer[name]
+        if number is not None and number <= 0:
+            raise UserError(f"trainer.{name} is {number}: give 1 or more")
+    if trainer.gradient_clip_val is not None and trainer.gradient_clip_val < 0:
+        raise UserError(f"trainer.gradient_clip_val is {trainer.gradient_clip_val}: give a norm, or 0 to leave it out")
 
 
 def check_unfinished(checkpoint: Path | None, taken: int, steps: int) -> None:

@@ -11,6 +11,7 @@ from lightning import Callback, LightningDataModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 import lmkit.data.text  # noqa: F401 (known by its class name once it is imported)
 from lmkit.callbacks import (
@@ -31,7 +32,7 @@ from lmkit.cli.parser import Parser
 from lmkit.cli.precision import choose_precision
 from lmkit.cli.quiet import quieten
 from lmkit.cli.recipes import read_recipes
-from lmkit.cli.runs import ROOT, check_same_model, check_unfinished, folder_of, new_folder, resolve
+from lmkit.cli.runs import ROOT, check_counts, check_same_model, check_unfinished, folder_of, new_folder, resolve
 from lmkit.errors import UserError
 from lmkit.registry import load_plugins
 from lmkit.tasks import Task
@@ -61,6 +62,10 @@ def run(arguments: Sequence[str]) -> None:
         CLI(recipes.name, [command, *rest, *plugins])
     except MisconfigurationException as error:
         raise UserError(str(error)) from error
+    except ValueError as error:
+        if isinstance(error.__cause__, UserError):  # of a constructor; the parser adds all that it was given
+            raise error.__cause__ from error
+        raise
 
 
 class CLI(LightningCLI):
@@ -73,11 +78,21 @@ class CLI(LightningCLI):
 
     def __init__(self, name: str, arguments: list[str]) -> None:
         self._name, self._command = name, arguments[0]
+        self._new: Path | None = None  # the folder, if this process has made it
+        try:
+            self._run(arguments)
+        except BaseException:
+            trainer = getattr(self, "trainer", None)
+            if self._new and (trainer is None or trainer.global_step == 0):
+                shutil.rmtree(self._new, ignore_errors=True)
+            raise
+
+    def _run(self, arguments: list[str]) -> None:
         super().__init__(
             Task,
             LightningDataModule,
             save_config_callback=KeepRecipe,
-            save_config_kwargs={"overwrite": True, "save_to_log_dir": True},
+            save_config_kwargs={"save_to_log_dir": False},
             trainer_defaults=DEFAULTS,
             seed_everything_default=0,
             parser_class=Parser,
@@ -100,9 +115,21 @@ class CLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Nothing to read from the checkpoint here: a network's numbers come from the recipe alone."""
 
+    def _set_seed(self) -> None:
+        """Seeds all generators.
+
+        Raises:
+            UserError: the seed is out of range.
+        """
+        try:
+            super()._set_seed()
+        except ValueError as error:
+            raise UserError(f"seed_everything: {error}: give a number from 0 on") from error
+
     def before_instantiate_classes(self) -> None:
         """Settles the run's folder and its checkpoint."""
         config = self.config[self._command]
+        check_counts(config.trainer)
         self.root = Path(config.trainer.default_root_dir or ROOT)
         given, config.ckpt_path = config.ckpt_path, None  # what is kept of the recipe makes the run anew
         preferred = ("last", "best") if self._command == "fit" else ("best", "last")
@@ -113,7 +140,7 @@ class CLI(LightningCLI):
             recipe = yaml.safe_load(self._parser(self._command).dump(config, skip_unset=False))
             check_same_model(kept[KEY]["recipe"]["model"], recipe["model"], fitting=self._command == "fit")
         if self._command == "fit":
-            self.folder = folder_of(last) if last else new_folder(self.root, config.name)
+            self.folder = folder_of(last) if last else self._new_folder(config)
             self.resumed_step = int(kept["global_step"]) if last else 0
             if kept:
                 check_unfinished(self.checkpoint, int(kept["global_step"]), config.trainer.max_steps)
@@ -126,6 +153,13 @@ class CLI(LightningCLI):
         config.trainer.precision = (
             config.trainer.precision or _precision_of(kept) or choose_precision(str(config.trainer.accelerator))
         )
+
+    def _new_folder(self, config: Any) -> Path:
+        """A new run's; ranks beside the first write nothing, nor does a trial run."""
+        if config.trainer.fast_dev_run or rank_zero_only.rank:  # type: ignore[attr-defined]
+            return self.root / config.name / "version_0"
+        self._new = new_folder(self.root, config.name)
+        return self._new
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with this run's folder, loggers and callbacks where the recipe names none."""
@@ -143,20 +177,27 @@ class CLI(LightningCLI):
         self.callbacks = kwargs["callbacks"] = callbacks + [
             c for c in self._default_callbacks() if type(c) not in kinds
         ]
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, ValueError) as error:
+            raise UserError(f"the trainer cannot be made: {error}: correct its options, --trainer....") from error
 
     def fit(self, **kwargs: Any) -> None:
-        """Trains; a run that a mistake ended before its first step leaves no folder."""
+        """Trains; a run that ended before its first step leaves no folder."""
         start = time.perf_counter()
         self.model.rehearse(self.config["fit"].trainer.max_steps)
         try:
             self.trainer.fit(**kwargs)
-        except UserError:
-            if self.trainer.global_step == 0 and self.trainer.is_global_zero and not self.resumed_step:
-                shutil.rmtree(self.folder, ignore_errors=True)
+        except SystemExit as leaving:  # by which Lightning answers Ctrl-C
+            if isinstance(leaving.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt(self._how_to_go_on()) from leaving
             raise
         if self.trainer.is_global_zero and not self.config["fit"].trainer.fast_dev_run:
             self._report((time.perf_counter() - start) / 60)
+
+    def _how_to_go_on(self) -> str:
+        kept = self.folder / "checkpoints/last.ckpt"
+        return "; --ckpt_path last goes on from its last validation" if kept.is_file() else ", before any checkpoint"
 
     def _report(self, minutes: float) -> None:
         """Prints what was reached."""
@@ -165,7 +206,10 @@ class CLI(LightningCLI):
         xz = xz_bits_per_byte(self.datamodule.validation_text())
         measures = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
         prompt = "def read(" if getattr(self.datamodule, "source", None) == "stdlib" else "The"
-        print(report(measures, xz, samples.text, self.folder, heading, prompt))
+        following = [f'lmkit generate {self.folder} --prompt "{prompt}"']
+        if any(isinstance(logger, TensorBoardLogger) for logger in self.trainer.loggers):
+            following.append(f"tensorboard --logdir {self.root}")
+        print(report(measures, xz, samples.text, heading, following))
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         """The checkpoint is given as the file that was found."""

@@ -31,10 +31,12 @@ class Share(NamedTuple):
             UserError: the sequences of a step cannot be shared out evenly.
         """
         parts = self.micro_batches * self.ranks
-        if batch_size < 1 or batch_size % parts:
+        if batch_size < 1:
+            raise UserError(f"batch_size is {batch_size}; give the sequences of an optimizer step, 1 or more")
+        if batch_size % parts:
             raise UserError(
                 f"batch_size {batch_size} does not divide into {self.micro_batches} micro-batches on each of"
-                f" {self.ranks} ranks; give a multiple of {parts}, such as {-(-max(batch_size, 1) // parts) * parts}"
+                f" {self.ranks} ranks; give a multiple of {parts}, such as {-(-batch_size // parts) * parts}"
             )
         return batch_size // parts
 

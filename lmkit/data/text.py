@@ -61,6 +61,8 @@ class Text(LightningDataModule):
             workers: Processes that read batches on each rank; 0 reads in the main one. Never changes the batches.
         """
         super().__init__()
+        if workers < 0:
+            raise UserError(f"workers is {workers}; give a number of processes, 0 or more")
         self.source = source
         self._preparation = Preparation(source, validation_source, validation_fraction, tokenizer, vocab_size)
         self._separate = documents == "separate"

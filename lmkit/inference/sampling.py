@@ -30,6 +30,8 @@ class Sampler:
             raise UserError(f"top_k is {top_k}, but it is a number of tokens: give 1 or more, or leave it out")
         if top_p is not None and not 0 < top_p <= 1:
             raise UserError(f"top_p is {top_p}, but it is a share: give more than 0 and at most 1, or leave it out")
+        if seed is not None and not 0 <= seed < 2**63:
+            raise UserError(f"seed is {seed}: give a number from 0 to 2^63 - 1, or leave it out")
         self.temperature, self.top_k, self.top_p = temperature, top_k, top_p
         self._draws = torch.Generator()  # on the CPU, so that every device draws the same
         if seed is None:

@@ -46,7 +46,8 @@ class Decoder(nn.Module):
         tied: bool = True,
     ) -> None:
         super().__init__()
-        for name, number in {"vocab_size": vocab_size, "context": context, "dim": dim, "depth": depth}.items():
+        counts = {"vocab_size": vocab_size, "context": context, "dim": dim, "depth": depth, "heads": heads}
+        for name, number in counts.items():
             if number < 1:
                 raise UserError(f"{name} is {number}, but a network needs 1 or more: correct model.network.{name}")
         self.vocab_size, self.context, self.dim = vocab_size, context, dim

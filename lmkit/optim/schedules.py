@@ -39,7 +39,7 @@ class WarmupCosine(Schedule):
     """
 
     def __init__(self, steps: int, warmup: int = 100, final: float = 0.1) -> None:
-        _check(steps, warmup, "warmup")
+        _check(steps, warmup)
         self.steps, self.warmup, self.final = steps, warmup, final
 
     def __call__(self, step: int) -> float:
@@ -61,8 +61,10 @@ class WarmupStableDecay(Schedule):
     """
 
     def __init__(self, steps: int, warmup: int = 100, decay: float = 0.2, final: float = 0.0) -> None:
+        if not 0 <= decay <= 1:
+            raise UserError(f"decay is {decay}, but it is a share of the run: give a number from 0 to 1")
         fall = round(decay * steps)
-        _check(steps, warmup + fall, "warmup and decay")
+        _check(steps, warmup, fall)
         self.warmup, self.fall, self.falls_at, self.final = warmup, fall, steps - fall, final
 
     def __call__(self, step: int) -> float:
@@ -75,9 +77,12 @@ class WarmupStableDecay(Schedule):
         return 1.0 + (self.final - 1.0) * share
 
 
-def _check(steps: int, used: int, what: str) -> None:
-    if used > steps:
+def _check(steps: int, warmup: int, fall: int = 0) -> None:
+    if warmup < 0:
+        raise UserError(f"warmup is {warmup}: give a number of optimizer steps, 0 or more")
+    if warmup + fall > steps:
+        parts = f"{warmup} steps of warmup" + (f" and {fall} of decay" if fall else "")
         raise UserError(
-            f"{what} takes {used} optimizer steps, but the run has {steps}: "
-            "raise trainer.max_steps or shorten the schedule's parts"
+            f"the schedule has {parts}, but the run has {steps} optimizer steps: raise trainer.max_steps, shorten "
+            "model.schedule, or try a recipe by --trainer.fast_dev_run=true or --model.schedule=Constant"
         )

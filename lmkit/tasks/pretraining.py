@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
 from lmkit.data.packing import Batch
+from lmkit.errors import UserError
 from lmkit.losses import chunked_cross_entropy
 from lmkit.network import Decoder
 from lmkit.optim import Schedule, WarmupCosine
@@ -34,6 +35,8 @@ class Pretraining(Task):
         chunk: int = 2048,
     ) -> None:
         super().__init__(network, optimizer, schedule, compile)
+        if chunk < 1:
+            raise UserError(f"chunk is {chunk}: give the number of tokens whose logits may exist at once, 1 or more")
         self.chunk = chunk
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:

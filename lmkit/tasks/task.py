@@ -96,7 +96,10 @@ class Task(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimizer, and the schedule by optimizer step."""
-        optimizer = self._optimizer(decay_by_rank(self.network))
+        try:
+            optimizer = self._optimizer(decay_by_rank(self.network))
+        except ValueError as error:  # by which torch's refuse numbers out of range
+            raise UserError(f"the optimizer cannot be made: {error}: correct --model.optimizer") from error
         if str(self.trainer.precision).startswith("16-mixed") and getattr(
             optimizer, "_step_supports_amp_scaling", False
         ):

@@ -29,6 +29,8 @@ def source_files(source: str) -> list[SourceFile]:
     Raises:
         UserError: nothing is there, or nothing that can be read.
     """
+    if not source:
+        raise UserError('the source is empty; give a file, a folder or a glob, or "stdlib"')
     root = Path(source).expanduser()
     if root.is_dir():
         named = [(path.relative_to(root).as_posix(), path) for path in root.rglob("*")]
