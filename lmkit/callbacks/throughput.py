@@ -28,7 +28,8 @@ class Throughput(Callback):
         """Measures the yardsticks before the first batch; starts the clock, if it stands."""
         if not self._peak:
             self._find_yardsticks(trainer, pl_module, batch.inputs.size(1))
-        self._mark = self._mark or time.perf_counter()
+        if self._mark is None:
+            self._mark = time.perf_counter()
 
     def _find_yardsticks(self, trainer: Trainer, task: Task, time: int) -> None:
         """The device's peak, and the FLOPs of a token in rows of `time` tokens."""
@@ -49,7 +50,7 @@ class Throughput(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Adds a micro-batch; logs at the trainer's interval of optimizer steps."""
         now = time.perf_counter()
-        self._seconds += now - (self._mark or now)
+        self._seconds += now - (now if self._mark is None else self._mark)
         self._mark = now
         self._tokens += batch.inputs.numel() * trainer.world_size
         at_step = (batch_idx + 1) % trainer.accumulate_grad_batches == 0

@@ -5,14 +5,19 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 
+from lmkit.callbacks.report import report
 from lmkit.cli.explain import explain
+from lmkit.cli.runs import new_folder
 from lmkit.errors import UserError
 from lmkit.network import Decoder
 from lmkit.tasks import Pretraining
+from lmkit.tasks.checks import check_trainer
 from tests.conftest import RECIPES
 
 HALF = """
@@ -26,6 +31,14 @@ class Half(Norm):
 
     def forward(self, x):
         return x * self.scale
+"""
+KILLED_BY_HAND = """
+from lightning import Callback
+
+class StopByHand(Callback):
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_step == {step}:
+            raise KeyboardInterrupt
 """
 RECIPE = RECIPES / "gpt-small.yaml"
 
@@ -52,6 +65,22 @@ RECIPE = RECIPES / "gpt-small.yaml"
         (["--data.documents=seperate"], ["data.documents is seperate", "'joined' or 'separate'"]),
         (["--trainer.precision=fp99"], ["trainer.precision is fp99", "bf16-mixed"]),
         (["--trainer.max_steps=-1"], ["set trainer.max_steps"]),
+        (["--trainer.max_steps=-5"], ["the trainer cannot be made", "-5"]),
+        (["--trainer.accumulate_grad_batches=0"], ["trainer.accumulate_grad_batches is 0: give 1 or more"]),
+        (["--trainer.log_every_n_steps=-1"], ["trainer.log_every_n_steps is -1"]),
+        (["--trainer.gradient_clip_val=-1"], ["trainer.gradient_clip_val is -1.0"]),
+        (["--trainer.accelerator=gpux"], ["the trainer cannot be made", "gpux"]),
+        (["--trainer.logger=CSVLogger"], ["add --trainer.logger.save_dir"]),
+        (["--model.optimizer.lr=-1"], ["the optimizer cannot be made", "-1.0", "--model.optimizer"]),
+        (["--model.optimizer.lr=nan"], ["model.optimizer.lr is nan"]),
+        (["--model.chunk=0"], ["chunk is 0", "1 or more"]),
+        (["--model.network.heads=0"], ["heads is 0", "model.network.heads"]),
+        (["--data.workers=-1"], ["workers is -1"]),
+        (["--data.batch_size=0"], ["batch_size is 0", "1 or more"]),
+        (["--data.source="], ["the source is empty"]),
+        (["--seed_everything=-1"], ["seed_everything", "-1"]),
+        (["--name=../elsewhere"], ["'../elsewhere'", "give one word"]),
+        (["--plugins=empty"], ["the plugin folder", "holds no .py file"]),
         (["--model.network.heads=3"], ["dim 32 over 3 heads", "choose dim as a multiple of 6"]),
         (
             ["--model.network.heads=5", "--model.network.position=ALiBi"],
@@ -91,7 +120,7 @@ def test_a_mistake_gets_one_line(run, toy, options, parts):
     Path("list.yaml").write_text("- 1")
     Path("text.ckpt").write_text("not a checkpoint")
     code, _, errors = run("fit", "--config", RECIPE, *toy, *options)
-    lines = [line for line in errors.splitlines() if line.startswith("lmkit:")]
+    lines = [line for line in errors.splitlines() if line.startswith("lmkit: error:")]
     assert code == 2, errors
     assert len(lines) == 1
     assert "Traceback" not in errors
@@ -113,6 +142,9 @@ def test_a_mistake_gets_one_line(run, toy, options, parts):
         (["generate", "x", "--temprature=1"], ["no option --temprature", "--temperature"]),
         (["generate", "x", "--top_p=2"], ["top_p is 2"]),
         (["generate", "x", "--count=0"], ["--count is 0"]),
+        (["generate", "x", "--seed=-1"], ["seed is -1"]),
+        (["generate", "x", "--prompt=\udcff"], ["bytes are not UTF-8"]),
+        (["fit", "--config"], ["--config came without a value"]),
     ],
 )
 def test_a_mistaken_command_gets_one_line(run, arguments, parts):
@@ -181,6 +213,58 @@ def test_a_checkpoint_of_another_network_is_refused(run, toy, option, told):
         assert "the checkpoint is of another model" in errors
         assert told in errors
     assert Path("runs/gpt-small/version_0/checkpoints/last.ckpt").is_file()
+
+
+def test_runs_that_start_together_have_a_folder_each(tmp_path):
+    made = [new_folder(tmp_path, "run") for _ in range(2)]
+    assert [path.name for path in made] == ["version_0", "version_1"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "glob", lambda *_: [])  # as seen by one that looked before the others made theirs
+        assert new_folder(tmp_path, "run").name == "version_2"
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(UserError, match=r"cannot make the run's folder .*trainer\.default_root_dir"):
+        new_folder(tmp_path, "run")
+
+
+def test_a_part_that_fails_leaves_no_folder(run, toy):
+    text = HALF.replace("Half", "Fails").replace("return x * self.scale", "return 1 / 0")
+    Path("fails.py").write_text(text + "    reset_parameters = lambda self: torch.nn.init.ones_(self.scale)\n")
+    with pytest.raises(ZeroDivisionError):
+        run("fit", "-c", RECIPE, *toy, "--plugins=fails.py", "--model.network.norm=Fails")
+    assert not list(Path("runs").rglob("version_*"))
+
+
+def test_stopped_by_hand_it_says_how_to_go_on(run, toy):
+    stop = KILLED_BY_HAND.format(step=3)
+    Path("stop.py").write_text(stop)
+    options = [*toy, "--trainer.max_steps=5", "--trainer.val_check_interval=2"]
+    code, _, errors = run("fit", "-c", RECIPE, *options, "--plugins=stop.py", "--trainer.callbacks=StopByHand")
+    assert code == 130
+    assert "lmkit: interrupted; --ckpt_path last goes on from its last validation" in errors
+    assert run("fit", "-c", RECIPE, *options, "--ckpt_path=last")[0] == 0
+
+
+@pytest.mark.parametrize("strategy", ["fsdp", "ModelParallelStrategy"])
+def test_what_shards_a_network_is_refused(strategy):
+    with pytest.raises(UserError, match=r"does not yet train on shards .* set trainer\.strategy to ddp or auto"):
+        made = FSDPStrategy() if strategy == "fsdp" else ModelParallelStrategy()
+        check_trainer(SimpleNamespace(strategy=made))
+
+
+def test_output_that_nobody_reads_any_more_ends_quietly(run, toy):
+    assert run("fit", "-c", RECIPE, *toy)[0] == 0
+    generate = f"{sys.executable} -m lmkit.cli.main generate runs/gpt-small --count 300"
+    done = subprocess.run(f"{generate} | head -c 3", shell=True, capture_output=True)
+    assert len(done.stdout) == 3
+    assert done.stderr == b""
+
+
+def test_control_characters_do_not_reach_the_terminal():
+    told = report({}, None, "a\x1b[31mb\tc", "heading", [])
+    assert "a\\x1b[31mb\tc" in told
 
 
 def test_a_finished_run_says_so(run, toy):

@@ -78,7 +78,7 @@ def test_refuses_uneven_shares(rows: Rows) -> None:
     said = "batch_size 8 does not divide into 2 micro-batches on each of 3 ranks; give a multiple of 6, such as 12"
     with pytest.raises(UserError, match=said):
         TrainStream(rows, Order(len(rows), 0, ""), BATCH, Share(2, 3, 0))
-    with pytest.raises(UserError, match="batch_size 0"):
+    with pytest.raises(UserError, match="batch_size is 0"):
         Share().micro_batch_size(0)
 
 

@@ -38,8 +38,12 @@ def test_warmup_stable_decay():
 
 def test_constant_and_too_long():
     assert Constant(3)(2) == 1.0
-    with pytest.raises(UserError, match="takes 30 optimizer steps, but the run has 20"):
+    with pytest.raises(UserError, match="26 steps of warmup and 4 of decay, but the run has 20"):
         WarmupStableDecay(20, warmup=26, decay=0.2)
+    with pytest.raises(UserError, match="warmup is -1"):
+        WarmupCosine(20, warmup=-1)
+    with pytest.raises(UserError, match=r"decay is 1\.5, but it is a share"):
+        WarmupStableDecay(20, warmup=2, decay=1.5)
 
 
 def test_matrices_decay_and_vectors_do_not():
