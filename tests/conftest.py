@@ -51,6 +51,15 @@ def texts(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def few(texts, tmp_path_factory):
+    """Options beside `toy` of so little text that its last row, partly filled, is in every other step."""
+    folder = tmp_path_factory.mktemp("few")
+    for number in range(5):
+        (folder / f"{number}.txt").write_text((texts / f"{number}.txt").read_text()[: 200 + number])
+    return [f"--data.source={folder}", f"--data.validation_source={texts}/7.txt", "--data.vocab_size=270"]
+
+
+@pytest.fixture(scope="session")
 def toy(texts):
     """Options that shrink any recipe to a toy."""
     return [

@@ -1,6 +1,7 @@
 """What the README says, run as it says it (its long command is among the slow tests of the task)."""
 
 import re
+import shlex
 
 import yaml
 
@@ -19,16 +20,38 @@ def test_its_python_runs_and_learns(capsys, monkeypatch, tmp_path):
     assert losses[-1] < losses[0] - 0.5
 
 
+def commands(name):
+    """Lines of the README that run a command, without their comments."""
+    return [shlex.split(line, comments=True)[1:] for line in re.findall(rf"^lmkit {name} .*$", README, re.MULTILINE)]
+
+
 def test_its_commands_parse_and_run_at_toy_size(run, toy, monkeypatch):
     monkeypatch.chdir(ROOT)
-    commands = re.findall(r"^lmkit (fit --config .*?)(?:\s+#.*)?$", README, re.MULTILINE)
-    assert len(commands) >= 7
-    for command in commands:
-        options = [word for word in command.split() if "my_texts" not in word]
+    found = commands("fit --config")
+    assert len(found) >= 7
+    for command in found:
+        options = [word for word in command if "my_texts" not in word]
         if "--ckpt_path" in options:
-            continue  # tests/cli/test_fit.py resumes
+            continue  # below
         code, _, errors = run(*options, *toy, "--trainer.fast_dev_run=true")
         assert code == 0, errors
+
+
+def test_what_it_does_with_a_run(run, toy, tmp_path):
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    assert run(*commands("fit --config")[0], *toy)[0] == 0
+    (resume,) = (command for command in commands("fit --config") if "--ckpt_path" in command)
+    following = [[*resume, "--trainer.max_steps=3"], *commands("validate"), *commands("predict")]
+    assert len(following) == 3
+    for command in following:
+        code, _, errors = run(*command, *(option for option in toy if option.partition("=")[0] not in command[-1]))
+        assert code == 0, errors
+    texts = commands("generate")
+    assert len(texts) == 2
+    for command in texts:
+        code, out, errors = run(*command, "--count=4")
+        assert code == 0, errors
+        assert command[command.index("--prompt") + 1] in out
 
 
 def test_the_test_command_is_what_ci_runs():

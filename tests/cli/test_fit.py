@@ -106,12 +106,13 @@ def test_options_of_the_optimizer_may_be_changed_on_the_way(run, toy):
     assert len(losses) == 10
 
 
-def test_accumulation_does_not_change_the_run(run, toy):
+def test_accumulation_does_not_change_the_run(run, toy, few):
+    """Also where the micro-batches of a step have other numbers of valid tokens."""
+    toy = [option for option in toy if "limit_val" not in option]
+    common = ["fit", "-c", RECIPE, *toy, *few, "--trainer.precision=64-true", "--trainer.max_steps=8"]
     runs = {}
     for parts in (1, 2, 4):
-        toy = [option for option in toy if "limit_val" not in option]
-        options = [f"--trainer.accumulate_grad_batches={parts}", f"--name=by{parts}", "--trainer.precision=64-true"]
-        assert run("fit", "-c", RECIPE, *toy, *options)[0] == 0
+        assert run(*common, f"--trainer.accumulate_grad_batches={parts}", f"--name=by{parts}")[0] == 0
         runs[parts] = rows(f"runs/by{parts}/version_0")
     for parts in (2, 4):
         for one, other in zip(runs[1], runs[parts], strict=True):
@@ -119,6 +120,7 @@ def test_accumulation_does_not_change_the_run(run, toy):
 
 
 def test_other_commands_read_the_run(run, toy):
+    toy = [option for option in toy if "limit_val" not in option]
     assert run("fit", "-c", RECIPE, *toy)[0] == 0
     reached = float(next(iter(rows("runs/gpt-small/version_0")[3].values())))
     code, out, errors = run("validate", "-c", RECIPE, *toy, "--ckpt_path=best")
@@ -128,6 +130,8 @@ def test_other_commands_read_the_run(run, toy):
     assert run("predict", "-c", RECIPE, *toy, "--ckpt_path=best")[0] == 0
     lines = [json.loads(line) for line in Path("runs/gpt-small/version_0/predictions.jsonl").read_text().splitlines()]
     assert all(line["loss"] > 0 and line["tokens"] > 0 and line["text"] for line in lines)
+    mean = sum(line["loss"] * line["tokens"] for line in lines) / sum(line["tokens"] for line in lines)
+    assert mean == pytest.approx(reached, rel=1e-5)
 
 
 def test_what_reads_a_run_leaves_its_record(run, toy):

@@ -99,10 +99,9 @@ def test_gpt2_has_the_published_number_of_parameters(run, capsys):
     assert sum(p.numel() for p in network.parameters()) == 124_439_808
 
 
-@pytest.mark.slow
-def test_two_ranks_train_as_one(run, toy, tmp_path):
-    common = ["fit", "-c", str(RECIPES / "gpt-small.yaml"), *toy, "--trainer.precision=64-true"]
-    common += ["--trainer.max_steps=4", "--trainer.limit_val_batches=1.0", "--data.documents=separate"]
+def test_two_ranks_train_as_one(run, toy, few, tmp_path):
+    common = ["fit", "-c", str(RECIPES / "gpt-small.yaml"), *toy, *few, "--trainer.precision=64-true"]
+    common += ["--trainer.max_steps=6", "--trainer.limit_val_batches=1.0", "--data.documents=separate"]
     assert run(*common, "--name=one")[0] == 0
     options = ["--name=two", "--trainer.devices=2", "--trainer.strategy=ddp"]
     command = [sys.executable, "-m", "lmkit.cli.main", *common, *options]
