@@ -59,16 +59,18 @@ class Beside(Callback):
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         trained, bare = self.trained[WARM_UP:], self.bare[WARM_UP:]
-        overhead = sorted(one / other - 1 for one, other in zip(trained, bare, strict=True))
-        quarter = len(overhead) // 4
+        every = trainer.log_every_n_steps
+        starts = range(0, len(trained) - every + 1, every)  # each block has one step that logs
+        overhead = [sum(trained[i : i + every]) / sum(bare[i : i + every]) - 1 for i in starts]
+        error = statistics.stdev(overhead) / len(overhead) ** 0.5 if len(overhead) > 1 else float("nan")
         ceiling = statistics.median(self.ceiling)
         print(f"\n{len(trained)} pairs of steps of {self.tokens} tokens, {trainer.precision}, {pl_module.device}")
         for name, seconds in (("lmkit fit", trained), ("bare torch", bare)):
             rate = self.tokens / statistics.median(seconds)
             print(f"  {name:10}  {rate:10,.0f} tokens/s  {rate * self.flops / ceiling:6.1%} of the ceiling")
         print(f"  ceiling     {ceiling / self.flops:10,.0f} tokens/s  ({ceiling / 1e9:,.0f} GFLOP/s in {self.dtype})")
-        print(f"  overhead    {statistics.median(overhead):+.2%} (median of the pairs;")
-        print(f"              middle half {overhead[quarter]:+.2%} to {overhead[-quarter - 1]:+.2%})")
+        print(f"  overhead    {statistics.median(overhead):+.2%} (median of {len(overhead)} blocks of {every} steps;")
+        print(f"              mean {statistics.mean(overhead):+.2%}, standard error {error:.2%})")
 
 
 def _wait(device: torch.device) -> None:
