@@ -7,44 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from lightning import Callback, LightningDataModule, Trainer
+from lightning import LightningDataModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningCLI
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 import lmkit.data.text  # noqa: F401 (known by its class name once it is imported)
-from lmkit.callbacks import (
-    BestAndLast,
-    ExactResume,
-    FinalValidation,
-    KeepRecipe,
-    MetricsFile,
-    OptimizerOptions,
-    Predictions,
-    ProgressBar,
-    Samples,
-    Throughput,
-)
+from lmkit.callbacks import KeepRecipe, Samples
 from lmkit.callbacks.report import report, xz_bits_per_byte
-from lmkit.checkpoints import KEY, AtomicCheckpoints, read
+from lmkit.checkpoints import KEY, read
+from lmkit.cli.defaults import SETTINGS, check_counts, trainer_options
 from lmkit.cli.parser import Parser
 from lmkit.cli.precision import choose_precision
 from lmkit.cli.quiet import quieten
 from lmkit.cli.recipes import read_recipes
-from lmkit.cli.runs import ROOT, check_counts, check_same_model, check_unfinished, folder_of, new_folder, resolve
+from lmkit.cli.resume import check_same_model, check_unfinished, precision_of
+from lmkit.cli.runs import ROOT, folder_of, new_folder, resolve
 from lmkit.errors import UserError
 from lmkit.registry import load_plugins
 from lmkit.tasks import Task
-
-DEFAULTS = {
-    "max_epochs": -1,  # a run's length is counted in optimizer steps, by max_steps
-    "check_val_every_n_epoch": None,  # and so is its interval of validation, since the data is an endless stream
-    "use_distributed_sampler": False,  # the data shares itself out
-    "log_every_n_steps": 10,
-    "num_sanity_val_steps": 0,
-    "enable_model_summary": False,  # one line says the same
-}
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -93,7 +75,7 @@ class CLI(LightningCLI):
             LightningDataModule,
             save_config_callback=KeepRecipe,
             save_config_kwargs={"save_to_log_dir": False},
-            trainer_defaults=DEFAULTS,
+            trainer_defaults=SETTINGS,
             seed_everything_default=0,
             parser_class=Parser,
             subclass_mode_model=True,
@@ -127,32 +109,41 @@ class CLI(LightningCLI):
             raise UserError(f"seed_everything: {error}: give a number from 0 on") from error
 
     def before_instantiate_classes(self) -> None:
-        """Settles the run's folder and its checkpoint."""
+        """Settles the run's checkpoint, folder and precision, before anything is made."""
         config = self.config[self._command]
         check_counts(config.trainer)
         self.root = Path(config.trainer.default_root_dir or ROOT)
         given, config.ckpt_path = config.ckpt_path, None  # what is kept of the recipe makes the run anew
         preferred = ("last", "best") if self._command == "fit" else ("best", "last")
         self.checkpoint = resolve(given, self.root, config.name, preferred) if given else None
-        last = self.checkpoint if self._command == "fit" and given == "last" else None
-        kept = read(self.checkpoint) if self.checkpoint else {}
-        if KEY in kept:
-            recipe = yaml.safe_load(self._parser(self._command).dump(config, skip_unset=False))
-            check_same_model(kept[KEY]["recipe"]["model"], recipe["model"], fitting=self._command == "fit")
-        if self._command == "fit":
-            self.folder = folder_of(last) if last else self._new_folder(config)
-            self.resumed_step = int(kept["global_step"]) if last else 0
-            if kept:
-                check_unfinished(self.checkpoint, int(kept["global_step"]), config.trainer.max_steps)
-        elif self.checkpoint is None:
+        kept = self._read_checkpoint(config)
+        goes_on = self._command != "fit" or given == "last"
+        self.resumed_step = int(kept["global_step"]) if kept and goes_on else 0
+        self.folder = folder_of(self.checkpoint) if self.checkpoint and goes_on else self._new_folder(config)
+        config.trainer.precision = (
+            config.trainer.precision or precision_of(kept) or choose_precision(str(config.trainer.accelerator))
+        )
+
+    def _read_checkpoint(self, config: Any) -> dict[str, Any]:
+        """What the checkpoint holds; nothing without one.
+
+        Raises:
+            UserError: it does not fit the command or the recipe.
+        """
+        fitting = self._command == "fit"
+        if self.checkpoint is None:
+            if fitting:
+                return {}
             raise UserError(
                 f"{self._command} needs a trained network: give --ckpt_path best, or a run's folder or file"
             )
-        else:
-            self.folder = folder_of(self.checkpoint)
-        config.trainer.precision = (
-            config.trainer.precision or _precision_of(kept) or choose_precision(str(config.trainer.accelerator))
-        )
+        kept = read(self.checkpoint)
+        if KEY in kept:
+            recipe = yaml.safe_load(self._parser(self._command).dump(config, skip_unset=False))
+            check_same_model(kept[KEY]["recipe"]["model"], recipe["model"], fitting)
+        if fitting:
+            check_unfinished(self.checkpoint, int(kept["global_step"]), config.trainer.max_steps)
+        return kept
 
     def _new_folder(self, config: Any) -> Path:
         """A new run's; ranks beside the first write nothing, nor does a trial run."""
@@ -162,21 +153,9 @@ class CLI(LightningCLI):
         return self._new
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """The trainer, with this run's folder, loggers and callbacks where the recipe names none."""
+        """The trainer, with what this run has beside what its recipe names."""
         given = self.config_init[self._command].trainer
-        kwargs["default_root_dir"] = str(self.folder)
-        kwargs["plugins"] = [*_listed(given.plugins), AtomicCheckpoints()]
-        if isinstance(
-            given.val_check_interval, int
-        ):  # in optimizer steps, as all of a recipe; Lightning counts batches
-            kwargs["val_check_interval"] = given.val_check_interval * given.accumulate_grad_batches
-        if given.logger in (None, True):
-            kwargs["logger"] = self._loggers() if self._command == "fit" else False
-        callbacks = _listed(given.callbacks)
-        kinds = {type(callback) for callback in callbacks}
-        self.callbacks = kwargs["callbacks"] = callbacks + [
-            c for c in self._default_callbacks() if type(c) not in kinds
-        ]
+        kwargs |= trainer_options(self._command, given, self.folder, self.resumed_step)
         try:
             return super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, ValueError) as error:
@@ -201,7 +180,7 @@ class CLI(LightningCLI):
 
     def _report(self, minutes: float) -> None:
         """Prints what was reached."""
-        samples = next(c for c in self.callbacks if isinstance(c, Samples))
+        samples = next(c for c in self.trainer.callbacks if isinstance(c, Samples))  # type: ignore[attr-defined]
         heading = f"{self.config['fit'].name}: {self.trainer.global_step} optimizer steps in {minutes:.1f} minutes"
         xz = xz_bits_per_byte(self.datamodule.validation_text())
         measures = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
@@ -215,35 +194,3 @@ class CLI(LightningCLI):
         """The checkpoint is given as the file that was found."""
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
         return {**kwargs, "ckpt_path": str(self.checkpoint) if self.checkpoint else None}
-
-    def _loggers(self) -> list[Logger]:
-        """TensorBoard and CSV, in the run's folder."""
-        purge: dict[str, Any] = {"purge_step": self.resumed_step} if self.resumed_step else {}
-        board = TensorBoardLogger(
-            self.folder.parent.parent, self.folder.parent.name, self.folder.name, default_hp_metric=False, **purge
-        )
-        return [board, MetricsFile(self.folder, self.resumed_step)]
-
-    def _default_callbacks(self) -> list[Callback]:
-        """What every run has, unless its recipe names a callback of the same class."""
-        if self._command == "predict":
-            return [Predictions(self.folder / "predictions.jsonl")]
-        if self._command != "fit":
-            return []
-        trainer = self.config_init["fit"].trainer
-        callbacks: list[Callback] = [Throughput(), FinalValidation(), Samples(), ExactResume(), OptimizerOptions()]
-        if trainer.enable_progress_bar is not False:
-            callbacks.append(ProgressBar())
-        if trainer.enable_checkpointing is not False:
-            callbacks.append(BestAndLast(self.folder))
-        return callbacks
-
-
-def _precision_of(checkpoint: dict[str, Any]) -> str | None:
-    """The precision that a run was trained in, which its continuation keeps."""
-    recipe = checkpoint.get(KEY, {}).get("recipe", {})
-    return recipe.get("trainer", {}).get("precision")
-
-
-def _listed(value: Any) -> list[Any]:
-    return [] if value is None else list(value) if isinstance(value, list) else [value]

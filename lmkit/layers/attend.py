@@ -28,8 +28,18 @@ def attend(q: Tensor, k: Tensor, v: Tensor, at: At, window: int | None = None) -
         return F.scaled_dot_product_attention(q, k, v, is_causal=time > 1, enable_gqa=grouped)
     if grouped:  # a mask beside groups leaves CUDA's fast kernels, which costs far more than the copies
         k, v = (part.repeat_interleave(q.size(1) // part.size(1), dim=1) for part in (k, v))
-    mask = _mask(time, past, at, window if windowed else None, q)
+    mask = _kept_mask(time, past, at, window if windowed else None, q)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+def _kept_mask(time: int, past: int, at: At, window: int | None, q: Tensor) -> Tensor:
+    """The mask, made by the first layer of a forward that needs it; a compiler merges its making with its use."""
+    if torch.compiler.is_compiling():
+        return _mask(time, past, at, window, q)
+    key = (time, past, window, q.dtype)
+    if key not in at.masks:
+        at.masks[key] = _mask(time, past, at, window, q)
+    return at.masks[key]
 
 
 def _mask(time: int, past: int, at: At, window: int | None, q: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ attributes only, because a network built on the meta device is filled later, par
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -36,12 +36,14 @@ class At:
         bias: maps the distance query minus key (T, S) to what is added to the scores (H, T, S).
         documents: the document that each token belongs to (B, T); attention stays within it.
         cache: the past keys and values of the layer that is asked.
+        masks: those that `attend` has made in this forward, for the layers to come.
     """
 
     rotation: tuple[Tensor, Tensor] | None = None
     bias: Callable[[Tensor], Tensor] | None = None
     documents: Tensor | None = None
     cache: KeyValueCache | None = None
+    masks: dict[Any, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
 
 class Activation(nn.Module, ABC):

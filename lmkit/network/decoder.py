@@ -74,7 +74,7 @@ class Decoder(nn.Module):
             cache: the past of the same rows, which is extended; excludes `documents`.
         """
         x, at = self.position(self.embedding(tokens), self._positions(tokens, documents, cache))
-        at = replace(at, documents=documents)
+        at = replace(at, documents=documents, masks={})  # new, for a position that gives the same `At` twice
         caches: Sequence[LayerCache | None] = cache.layers if cache else [None] * len(self.blocks)
         for block, past in zip(self.blocks, caches, strict=True):
             x = block(x, replace(at, cache=past) if past else at)

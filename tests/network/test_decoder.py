@@ -12,6 +12,7 @@ from lmkit.errors import UserError
 from lmkit.layers import (
     MLP,
     ALiBi,
+    At,
     Gated,
     LayerNorm,
     Learned,
@@ -21,6 +22,7 @@ from lmkit.layers import (
     Rotary,
     SelfAttention,
     Sinusoidal,
+    attend,
 )
 from lmkit.layers.kinds import initialize
 from lmkit.network import Decoder, PostNorm, PreNorm, SandwichNorm
@@ -64,6 +66,27 @@ def test_cached_decoding_equals_reading_at_once(norm, position, feed_forward, at
     cache = network.cache()
     pieces = [network(ids[:, a:b], cache=cache) for a, b in ((0, 6), (6, 7), (7, 8), (8, 12), (12, T))]
     torch.testing.assert_close(torch.cat(pieces, dim=1), network(ids), rtol=0, atol=1e-10)
+
+
+class Same(NoPosition):
+    """Gives the same `At` in every forward."""
+
+    at = At()
+
+    def forward(self, x, positions):
+        return x, self.at
+
+
+def test_a_mask_is_made_once_a_forward_and_not_kept_for_the_next(monkeypatch):
+    made = []
+    plain = attend.__globals__["_mask"]
+    monkeypatch.setitem(attend.__globals__, "_mask", lambda *args: made.append(1) or plain(*args))
+    network, ids = decoder(position=Same), tokens(1)
+    for documents in (torch.zeros(1, T), torch.arange(T)[None] // 4):
+        alone = decoder(position=NoPosition)(ids, documents=documents)
+        made.clear()
+        torch.testing.assert_close(network(ids, documents=documents), alone, rtol=0, atol=1e-12)
+        assert len(made) == 1  # of two blocks
 
 
 @pytest.mark.parametrize("position", POSITIONS)

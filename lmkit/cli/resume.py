@@ -1,0 +1,69 @@
+"""Whether a recipe can go on from a checkpoint, and what it takes over from it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lmkit.checkpoints import KEY
+from lmkit.errors import UserError
+
+
+def precision_of(checkpoint: dict[str, Any]) -> str | None:
+    """The precision that a checkpoint was trained in; none if it is not told."""
+    recipe = checkpoint.get(KEY, {}).get("recipe", {})
+    return recipe.get("trainer", {}).get("precision")
+
+
+def check_unfinished(checkpoint: Path | None, taken: int, steps: int) -> None:
+    """Looks whether a run that goes on has steps left.
+
+    Args:
+        checkpoint: the one that it goes on from.
+        taken: optimizer steps taken there.
+        steps: optimizer steps of the run.
+
+    Raises:
+        UserError: it has none.
+    """
+    if 0 < steps <= taken:
+        raise UserError(
+            f"{checkpoint} has taken {taken} of trainer.max_steps {steps}: give a larger trainer.max_steps to go on, "
+            "or see what it reached by `lmkit validate`"
+        )
+
+
+def check_same_model(kept: dict[str, Any], given: dict[str, Any], fitting: bool) -> None:
+    """Compares the `model` of a checkpoint's recipe with that of the recipe at hand.
+
+    Tensors of the same shapes would be loaded whatever is computed with them.
+
+    Args:
+        kept: the checkpoint's.
+        given: the recipe's.
+        fitting: whether the optimizer goes on too; its options may be changed, its class may not.
+
+    Raises:
+        UserError: they differ.
+    """
+    kept, given = kept["init_args"], given["init_args"]
+    parts: dict[str, tuple[Any, Any]] = {"model.network": (kept["network"], given["network"])}
+    if fitting and "optimizer" in kept and "optimizer" in given:
+        parts["model.optimizer"] = (kept["optimizer"]["class_path"], given["optimizer"]["class_path"])
+    other = [line for name, (one, another) in parts.items() for line in _differences(name, one, another)]
+    if other:
+        raise UserError(
+            f"the checkpoint is of another model ({'; '.join(other[:3])}{'; and more' if other[3:] else ''}): give the "
+            "same --model options as it was trained with, or start anew without --ckpt_path"
+        )
+
+
+def _differences(name: str, kept: Any, given: Any) -> Iterator[str]:
+    """Where two configurations differ, in what both of them say: later versions may know more options."""
+    if isinstance(kept, dict) and isinstance(given, dict):
+        if kept.get("class_path") != given.get("class_path"):
+            yield f"{name} was {kept.get('class_path')} and is {given.get('class_path')}"
+            return
+        for key in (key for key in kept if key in given):
+            yield from _differences(name if key == "init_args" else f"{name}.{key}", kept[key], given[key])
+    elif kept != given:
+        yield f"{name} was {kept} and is {given}"
