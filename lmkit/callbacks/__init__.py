@@ -1,5 +1,6 @@
 """Callbacks: what watches a run without being part of it."""
 
+from lmkit.callbacks.board import Board
 from lmkit.callbacks.checkpoints import BestAndLast
 from lmkit.callbacks.exact_resume import ExactResume
 from lmkit.callbacks.final_validation import FinalValidation
@@ -13,6 +14,7 @@ from lmkit.callbacks.throughput import Throughput
 
 __all__ = [
     "BestAndLast",
+    "Board",
     "ExactResume",
     "FinalValidation",
     "KeepRecipe",

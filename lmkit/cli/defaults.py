@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from lightning import Callback
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 
 from lmkit.callbacks import (
     BestAndLast,
+    Board,
     ExactResume,
     FinalValidation,
     MetricsFile,
@@ -69,9 +70,7 @@ def trainer_options(command: str, given: Any, folder: Path, resumed_step: int) -
 
 def _loggers(folder: Path, resumed_step: int) -> list[Logger]:
     """TensorBoard and CSV, in the run's folder."""
-    purge: dict[str, Any] = {"purge_step": resumed_step} if resumed_step else {}
-    board = TensorBoardLogger(folder.parent.parent, folder.parent.name, folder.name, default_hp_metric=False, **purge)
-    return [board, MetricsFile(folder, resumed_step)]
+    return [Board(folder, resumed_step), MetricsFile(folder, resumed_step)]
 
 
 def _callbacks(command: str, given: Any, folder: Path) -> list[Callback]:

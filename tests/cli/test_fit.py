@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lmkit.checkpoints import rebuild
 from tests.conftest import RECIPES, ROOT
@@ -42,7 +43,13 @@ def test_a_run_leaves_its_record_and_says_what_it_reached(run, toy):
     folder = Path("runs/gpt-small/version_0")
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert {"config.yaml", "metrics.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt"} <= names
-    assert any("tfevents" in name for name in names)
+    assert "hparams.yaml" not in names
+    (events,) = folder.glob("*tfevents*")
+    board = EventAccumulator(str(events)).Reload()
+    shown = {"train/loss", "train/learning_rate", "train/gradient_norm", "val/loss", "val/perplexity"}
+    shown |= {"val/bits_per_byte", "perf/tokens_per_second", "perf/mfu", "perf/memory_gib"}
+    assert set(board.Tags()["scalars"]) == shown
+    assert board.Tags()["tensors"] == ["sample/text_summary"]
     for part in (
         "validation loss",
         "perplexity",
