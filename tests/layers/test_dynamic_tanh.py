@@ -1,0 +1,51 @@
+"""The plugin Dynamic Tanh against its formula in float64, loaded as a recipe loads it."""
+
+import sys
+
+import pytest
+import torch
+
+from lmkit.layers import Rotary
+from lmkit.network import Decoder
+from lmkit.registry import load_plugins
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def plugin():
+    load_plugins([str(ROOT / "plugins" / "dynamic_tanh.py")])
+    return sys.modules["lmkit_plugins.dynamic_tanh"]
+
+
+def test_it_is_its_formula(plugin):
+    torch.manual_seed(0)
+    norm = plugin.DynamicTanh(5, alpha=0.7).double()
+    for parameter in norm.parameters():
+        torch.nn.init.normal_(parameter)
+    x = torch.randn(2, 3, 5, dtype=torch.float64)
+    a = norm.alpha.item()
+    expected = [
+        [
+            [(2 / (1 + torch.exp(-2 * a * v)) - 1) * w + b for v, w, b in zip(row, norm.weight, norm.bias, strict=True)]
+            for row in rows
+        ]
+        for rows in x
+    ]
+    torch.testing.assert_close(norm(x), torch.tensor(expected, dtype=torch.float64))
+
+
+def test_embeddings_are_scaled_and_rotated_as_ever(plugin):
+    x, positions = torch.randn(2, 7, 16, dtype=torch.float64), torch.arange(7)[None]
+    scaled, at = plugin.ScaledRotary(16, 4, 7).double()(x, positions)
+    _, plain = Rotary(16, 4, 7)(x, positions)
+    torch.testing.assert_close(scaled, 4 * x)
+    torch.testing.assert_close(at.rotation, plain.rotation)
+
+
+def test_a_network_of_both_is_causal(plugin):
+    torch.manual_seed(0)
+    network = Decoder(50, 16, 24, 2, 4, norm=plugin.DynamicTanh, position=plugin.ScaledRotary).double()
+    ids = torch.randint(50, (2, 16))
+    other = ids.clone()
+    other[:, 9:] = (other[:, 9:] + 1) % 50
+    torch.testing.assert_close(network(ids)[:, :9], network(other)[:, :9], rtol=0, atol=1e-12)
