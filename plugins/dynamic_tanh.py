@@ -1,7 +1,7 @@
 """Dynamic Tanh (Zhu et al. 2025, "Transformers without Normalization", arXiv:2503.10622): a norm without statistics.
 
-Nothing brings the stream to unit size any more, so the paper's language models scale their embeddings by a learned number
-(its section on large language models); `ScaledRotary` does so.
+Nothing brings the stream to unit size any more, so the paper's language models scale their embeddings by a learned
+number (its section on large language models); `ScaledRotary` does so.
 """
 
 import torch

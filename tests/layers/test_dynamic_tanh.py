@@ -17,6 +17,7 @@ def plugin():
     return sys.modules["lmkit_plugins.dynamic_tanh"]
 
 
+@torch.no_grad()
 def test_it_is_its_formula(plugin):
     torch.manual_seed(0)
     norm = plugin.DynamicTanh(5, alpha=0.7).double()
