@@ -4,6 +4,7 @@ from argparse import ArgumentError
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import yaml
 from jsonargparse import get_loader, set_loader
 from lightning.pytorch.cli import LightningArgumentParser
 
@@ -26,7 +27,7 @@ def _with_nulls(value: Any) -> Any:
     return None if value == "None" else value
 
 
-set_loader("yaml", _load)
+set_loader("yaml", _load, exceptions=(yaml.YAMLError,))
 
 
 class Parser(LightningArgumentParser):

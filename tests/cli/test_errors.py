@@ -13,6 +13,7 @@ from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 
 from lmkit.callbacks.report import report
 from lmkit.cli.explain import explain
+from lmkit.cli.generate import _parser
 from lmkit.cli.runs import new_folder
 from lmkit.errors import UserError
 from lmkit.network import Decoder
@@ -152,6 +153,11 @@ def test_a_mistaken_command_gets_one_line(run, arguments, parts):
     assert code == 2
     assert len(errors.strip().splitlines()) == 1
     assert all(part in errors for part in parts), errors
+
+
+@pytest.mark.parametrize("prompt", ["{x", "[", "None", "null", "12", "a: b", "'", "*x", "def f(x): {"])
+def test_a_prompt_is_text_whatever_yaml_it_looks_like(prompt):
+    assert _parser().parse(["runs", "--prompt", prompt]).prompt == prompt
 
 
 def test_a_misspelt_name_in_a_recipe_is_explained_as_on_the_command_line(run, toy):
