@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from functools import partial
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -201,24 +202,32 @@ def test_a_run_that_is_lost_ends_with_one(run, toy):
     assert "the gradients are no longer finite at optimizer step" in errors.splitlines()[-1]
 
 
-@pytest.mark.parametrize(
-    ("option", "told"),
-    [
-        ("--model.network.dim=48", "model.network.dim was 32 and is 48"),
-        # of the same shapes, so that its tensors would be loaded
-        ("--model.network.heads=2", "model.network.heads was 4 and is 2"),
-        ("--model.network.position.base=100", "model.network.position.base was 10000.0 and is 100.0"),
-        ("--model.network.feed_forward.activation=GELU", "activation was lmkit.layers.ReLUSquared and is"),
-    ],
-)
-def test_a_checkpoint_of_another_network_is_refused(run, toy, option, told):
+OTHER = {
+    "--model.network.dim=48": "model.network.dim was 32 and is 48",
+    # of the same shapes, so that its tensors would be loaded
+    "--model.network.heads=2": "model.network.heads was 4 and is 2",
+    "--model.network.position.base=100": "model.network.position.base was 10000.0 and is 100.0",
+    "--model.network.feed_forward.activation=GELU": "activation was lmkit.layers.ReLUSquared and is",
+}
+
+
+def test_a_checkpoint_of_another_model_is_refused(run, toy):
     assert run("fit", "-c", RECIPE, *toy)[0] == 0
-    for command in ("fit", "validate"):
+    checkpoint = Path("runs/gpt-small/version_0/checkpoints/last.ckpt")
+    before = checkpoint.read_bytes()
+    for command, (option, told) in product(("fit", "validate"), OTHER.items()):
         code, _, errors = run(command, "-c", RECIPE, *toy, option, "--ckpt_path=last")
         assert code == 2
         assert "the checkpoint is of another model" in errors
         assert told in errors
-    assert Path("runs/gpt-small/version_0/checkpoints/last.ckpt").is_file()
+    options = ["--model.optimizer=SGD", "--model.optimizer.lr=0.1", "--ckpt_path=last"]
+    code, _, errors = run("fit", "-c", RECIPE, *toy, *options)
+    assert code == 2
+    assert "model.optimizer was torch.optim.AdamW and is torch.optim.SGD" in errors
+    code, _, errors = run("fit", "-c", RECIPE, *toy, "--ckpt_path=last")
+    assert code == 2
+    assert "last.ckpt has taken 2 of trainer.max_steps 2: give a larger trainer.max_steps" in errors
+    assert checkpoint.read_bytes() == before
 
 
 def test_runs_that_start_together_have_a_folder_each(tmp_path):
@@ -271,21 +280,6 @@ def test_output_that_nobody_reads_any_more_ends_quietly(run, toy):
 def test_control_characters_do_not_reach_the_terminal():
     told = report({}, None, "a\x1b[31mb\tc", "heading", [])
     assert "a\\x1b[31mb\tc" in told
-
-
-def test_a_finished_run_says_so(run, toy):
-    assert run("fit", "-c", RECIPE, *toy)[0] == 0
-    code, _, errors = run("fit", "-c", RECIPE, *toy, "--ckpt_path=last")
-    assert code == 2
-    assert "last.ckpt has taken 2 of trainer.max_steps 2: give a larger trainer.max_steps" in errors
-
-
-def test_a_checkpoint_of_another_optimizer_is_refused(run, toy):
-    assert run("fit", "-c", RECIPE, *toy)[0] == 0
-    options = ["--model.optimizer=SGD", "--model.optimizer.lr=0.1", "--ckpt_path=last"]
-    code, _, errors = run("fit", "-c", RECIPE, *toy, *options)
-    assert code == 2
-    assert "model.optimizer was torch.optim.AdamW and is torch.optim.SGD" in errors
 
 
 def test_weights_without_a_recipe_that_do_not_fit_are_refused():
