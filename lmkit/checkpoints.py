@@ -82,7 +82,8 @@ def read(path: str | Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever comes of reading any file as one
         raise UserError(
-            f"{path} ({path.stat().st_size:,} bytes) is truncated or not a checkpoint: give another .ckpt file of a run"
+            f"{path} ({path.stat().st_size:,} bytes) is truncated or not a checkpoint ({type(error).__name__}): give "
+            "another .ckpt file of a run"
         ) from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise UserError(f"{path} is not a checkpoint of lmkit: it holds no state_dict; give a .ckpt file of a run")

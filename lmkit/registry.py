@@ -35,7 +35,10 @@ def load_plugins(plugins: Iterable[str]) -> None:
         if path.is_dir():
             files = sorted(path.glob("[!_.]*.py"))
             if not files:
-                raise UserError(f"the plugin folder {path} holds no .py file: correct the path")
+                raise UserError(
+                    f"the plugin folder {path} holds no .py file, but for those that begin with _: correct the path, "
+                    "or name a package as a module"
+                )
             for file in files:
                 _import_file(file)
         elif path.suffix == ".py":
