@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from lmkit.data.tokenizer import for_raw_text
 from lmkit.errors import UserError
-from lmkit.network import Decoder
+from lmkit.network import Network
 from lmkit.registry import build, load_plugins
 
 KEY = "lmkit"
@@ -24,7 +24,7 @@ KEY = "lmkit"
 class Rebuilt(NamedTuple):
     """What a checkpoint holds, made usable; the network is in evaluation mode."""
 
-    network: Decoder
+    network: Network
     tokenizer: Tokenizer
     end_of_document: int
 
@@ -133,7 +133,7 @@ def rebuild(path: str | Path, plugins: tuple[str, ...] = ()) -> Rebuilt:
     kept = checkpoint[KEY]
     load_plugins(plugins or kept["recipe"]["plugins"])
     recipe = kept["recipe"]["model"]["init_args"]["network"]
-    network: Decoder = build(Callable[[], Decoder], recipe)()
+    network: Network = build(Callable[[], Network], recipe)()
     weights = {
         name.removeprefix("network."): value
         for name, value in checkpoint["state_dict"].items()

@@ -4,6 +4,7 @@ from lightning import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from lmkit.inference import Sampler, complete
+from lmkit.network import Decoder
 from lmkit.tasks import Task
 
 
@@ -24,15 +25,17 @@ class Samples(Callback):
         """Writes a sample, on the first rank."""
         if trainer.sanity_checking or not trainer.is_global_zero or not trainer.datamodule:  # type: ignore[attr-defined]
             return
-        self.text = self.sample(trainer, pl_module)
+        if not isinstance(pl_module.network, Decoder):  # nothing else continues a text
+            return
+        self.text = self.sample(trainer, pl_module.network)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 code = "    " + self.text.replace("\n", "\n    ")  # Markdown's form of text that is shown as it is
                 logger.experiment.add_text("sample", code, trainer.global_step)
 
-    def sample(self, trainer: Trainer, task: Task) -> str:
+    def sample(self, trainer: Trainer, network: Decoder) -> str:
         """The prompt and its continuation by the network as it is."""
-        data, network = trainer.datamodule, task.network  # type: ignore[attr-defined]
+        data = trainer.datamodule  # type: ignore[attr-defined]
         training = network.training
         network.eval()
         sampler = Sampler(self.temperature, seed=0)

@@ -14,7 +14,7 @@ from lightning import Callback, LightningDataModule, LightningModule
 from torch.optim import Optimizer
 
 from lmkit.layers.kinds import Activation, Attention, FeedForward, Norm, Position
-from lmkit.network import Block, Decoder
+from lmkit.network import Block, Network
 from lmkit.optim import Schedule
 from lmkit.registry import classes, near, origin
 from lmkit.tasks import Task
@@ -23,7 +23,7 @@ KINDS: tuple[type, ...] = (
     Activation,
     Attention,
     Block,
-    Decoder,
+    Network,
     FeedForward,
     Norm,
     Position,

@@ -10,6 +10,7 @@ from lmkit.checkpoints import find, rebuild
 from lmkit.cli.parser import Parser
 from lmkit.errors import UserError
 from lmkit.inference import Sampler, complete
+from lmkit.network import Decoder
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -22,6 +23,9 @@ def run(arguments: Sequence[str]) -> None:
             raise UserError(f"--{name} is {options[name]}: give 1 or more")
     sampler = Sampler(options.temperature, options.top_k, options.top_p, options.seed)
     rebuilt = rebuild(find(options.checkpoint), tuple(options.plugins))
+    if not isinstance(rebuilt.network, Decoder):
+        kind = type(rebuilt.network).__name__
+        raise UserError(f"{options.checkpoint} holds a network of class {kind}, but only a Decoder continues texts")
     network = rebuilt.network.to(_device(options.device))
     tokens = len(rebuilt.tokenizer.encode(options.prompt, add_special_tokens=False).ids)
     if tokens > network.context:

@@ -2,9 +2,20 @@
 
 from lmkit.layers.activations import GELU, ReLUSquared, SiLU
 from lmkit.layers.attend import attend
-from lmkit.layers.attentions import SelfAttention, rotate
+from lmkit.layers.attentions import CrossAttention, SelfAttention, rotate
 from lmkit.layers.feed_forwards import MLP, Gated
-from lmkit.layers.kinds import Activation, At, Attention, Embedding, FeedForward, Linear, Norm, Position
+from lmkit.layers.kinds import (
+    Activation,
+    At,
+    Attention,
+    Embedding,
+    FeedForward,
+    Linear,
+    Memory,
+    Norm,
+    Position,
+    Regulated,
+)
 from lmkit.layers.norms import LayerNorm, RMSNorm
 from lmkit.layers.positions import ALiBi, Learned, NoPosition, Rotary, Sinusoidal
 
@@ -15,17 +26,20 @@ __all__ = [
     "Activation",
     "At",
     "Attention",
+    "CrossAttention",
     "Embedding",
     "FeedForward",
     "Gated",
     "LayerNorm",
     "Learned",
     "Linear",
+    "Memory",
     "NoPosition",
     "Norm",
     "Position",
     "RMSNorm",
     "ReLUSquared",
+    "Regulated",
     "Rotary",
     "SelfAttention",
     "SiLU",

@@ -1,57 +1,61 @@
-"""Scaled dot-product attention for every mask that the layers can ask for, by the cheapest kernel that can do it."""
+"""Softmax attention through one function, by the cheapest kernel that can do what a layer asks on its device."""
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from lmkit.layers.kernels.banded import banded, can_band
+from lmkit.layers.kernels.by_document import by_document, can_part
+from lmkit.layers.kernels.dense import dense
+from lmkit.layers.kernels.flex import can_flex, flex
+from lmkit.layers.kernels.job import Job
+from lmkit.layers.kernels.varlen import can_vary, varlen
 from lmkit.layers.kinds import At
 
+KERNELS = ((varlen, can_vary), (flex, can_flex), (banded, can_band), (by_document, can_part))
+"""Each kernel with the question whether it can do a job well; the first that can does it, and else `dense`."""
 
-def attend(q: Tensor, k: Tensor, v: Tensor, at: At, window: int | None = None) -> Tensor:
-    """Causal attention of queries (B, H, T, K) to keys and values (B, G, S, K), S >= T; the queries are the last T.
+
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    at: At,
+    window: int | None = None,
+    scale: float | None = None,
+    soft_cap: float | None = None,
+    sinks: Tensor | None = None,
+) -> Tensor:
+    """Attention of queries (B, H, T, K) to keys (B, G, S, K) and values (B, G, S, L); the queries are the last T.
 
     Args:
         q: queries, H heads.
         k: keys, G heads; each serves H / G heads of the queries.
         v: values, G heads.
-        at: its `bias` is added to the scores; its `documents` are kept apart.
-        window: number of keys a query sees, its own included; none for all.
+        at: says whether it is `causal`; its `bias` is added to the scores; its `documents` are kept apart.
+        window: number of tokens a query sees to its left, its own included (and to its right, if not causal); none
+            for all.
+        scale: multiplies the products of queries and keys; none for the root of 1 / K.
+        soft_cap: c, by which scores s become c tanh(s / c) (Gemma 2, arXiv:2408.00118); none for none.
+        sinks: for each head the score of one more key, whose value is zero (gpt-oss, arXiv:2508.10925); none for none.
 
     Returns:
-        (B, H, T, K).
+        (B, H, T, L).
     """
-    time, past = q.size(-2), k.size(-2)
-    grouped = q.size(1) != k.size(1)
-    windowed = window is not None and window < past
-    square_or_one = time in (past, 1)  # one query sees every key, so that it needs no mask
-    if square_or_one and at.bias is None and at.documents is None and not windowed:
-        return F.scaled_dot_product_attention(q, k, v, is_causal=time > 1, enable_gqa=grouped)
-    if grouped:  # a mask beside groups leaves CUDA's fast kernels, which costs far more than the copies
-        k, v = (part.repeat_interleave(q.size(1) // part.size(1), dim=1) for part in (k, v))
-    mask = _kept_mask(time, past, at, window if windowed else None, q)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    window = window if window is not None and window < k.size(-2) else None
+    scale = q.size(-1) ** -0.5 if scale is None else scale
+    job = Job(q, k, v, at.causal, window, at.documents, at.documents, at.bias, scale, soft_cap, sinks, at.masks)
+    return choose(job)
 
 
-def _kept_mask(time: int, past: int, at: At, window: int | None, q: Tensor) -> Tensor:
-    """The mask, made by the first layer of a forward that needs it; a compiler merges its making with its use."""
-    if torch.compiler.is_compiling():
-        return _mask(time, past, at, window, q)
-    key = (time, past, window, q.dtype)
-    if key not in at.masks:
-        at.masks[key] = _mask(time, past, at, window, q)
-    return at.masks[key]
+def attend_to_memory(q: Tensor, k: Tensor, v: Tensor, at: At, scale: float | None = None) -> Tensor:
+    """Attention of queries (B, H, T, K) to all that an encoder has read, (B, G, S, K) and (B, G, S, L), of the same
+    documents: (B, H, T, L).
+    """
+    scale = q.size(-1) ** -0.5 if scale is None else scale
+    documents = at.memory.documents if at.memory else None
+    own = at.documents if documents is not None else None
+    return dense(Job(q, k, v, False, None, own, documents, None, scale, None, None, {}))
 
 
-def _mask(time: int, past: int, at: At, window: int | None, q: Tensor) -> Tensor:
-    """Where a query may look (B or 1, 1, T, S), boolean; with a bias, the bias and minus infinity elsewhere."""
-    keys = torch.arange(past, device=q.device)
-    distance = keys[past - time :, None] - keys  # (T, S)
-    seen = distance >= 0
-    if window is not None:
-        seen = seen & (distance < window)
-    seen = seen[None, None]
-    if at.documents is not None:
-        seen = seen & (at.documents[:, None, :, None] == at.documents[:, None, None, :])
-    if at.bias is None:
-        return seen
-    return at.bias(distance).to(q.dtype).masked_fill(~seen, float("-inf"))
+def choose(job: Job) -> Tensor:
+    """Does a job by the first kernel that can."""
+    return next((kernel for kernel, can in KERNELS if can(job)), dense)(job)

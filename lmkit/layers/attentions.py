@@ -1,13 +1,13 @@
-"""Attentions: how a token reads the tokens before it."""
+"""Softmax attentions: how a token reads other tokens of its row, or of what an encoder has read."""
 
 from collections.abc import Callable
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lmkit.errors import UserError
-from lmkit.layers.attend import attend
+from lmkit.layers.attend import attend, attend_to_memory
 from lmkit.layers.kinds import At, Attention, Linear, Norm
 
 
@@ -19,8 +19,87 @@ class SelfAttention(Attention):
         heads: number of heads H, given by the network.
         kv_heads: heads of keys and values: none for H (multi-head), 1 for multi-query (Shazeer 2019,
             arXiv:1911.02150), between them grouped-query (Ainslie et al. 2023, arXiv:2305.13245).
+        head_dim: width of a head K; none for D / H.
         window: number of tokens a token sees, its own included (Beltagy et al. 2020, arXiv:2004.05150); none for all.
         qk_norm: a norm for the queries and one for the keys (Henry et al. 2020, arXiv:2010.04245); none for none.
+        scale: multiplies the products of queries and keys; none for the root of 1 / K.
+        soft_cap: c, by which scores s become c tanh(s / c) (Gemma 2, arXiv:2408.00118); none for none.
+        sinks: whether each head learns the score of one more key, whose value is zero (gpt-oss, arXiv:2508.10925).
+        gated: whether what a head found is multiplied, number by number, with a sigmoid of the input (Qiu et al.
+            2025, arXiv:2505.06708).
+        bias: whether queries, keys and values add a learned offset.
+        out_bias: whether the projection to the stream does; none for as `bias`.
+    """
+
+    shards: ClassVar[dict[str, str]] = {
+        "q": "columns",
+        "k": "columns",
+        "v": "columns",
+        "sinks": "columns",
+        "gate.project": "columns",
+        "out": "rows",
+    }
+
+    def __init__(  # noqa: PLR0913, PLR0917 (each is a fact of published models, in any combination)
+        self,
+        dim: int,
+        heads: int,
+        kv_heads: int | None = None,
+        head_dim: int | None = None,
+        window: int | None = None,
+        qk_norm: Callable[[int], Norm] | None = None,
+        scale: float | None = None,
+        soft_cap: float | None = None,
+        sinks: bool = False,
+        gated: bool = False,
+        bias: bool = False,
+        out_bias: bool | None = None,
+    ) -> None:
+        super().__init__()
+        kv_heads = heads if kv_heads is None else kv_heads
+        self.head_dim = width_of_head(dim, heads, head_dim)
+        check_kv_heads(heads, kv_heads)
+        check_window(window)
+        if soft_cap is not None and soft_cap <= 0:
+            raise UserError(f"soft_cap is {soft_cap}: give a score above 0, such as 50, or leave it out for none")
+        self.window, self.scale, self.soft_cap = window, scale, soft_cap
+        inner = heads * self.head_dim
+        self.q = Linear(dim, inner, bias)
+        self.k = Linear(dim, kv_heads * self.head_dim, bias)
+        self.v = Linear(dim, kv_heads * self.head_dim, bias)
+        self.out = Linear(inner, dim, bias if out_bias is None else out_bias)
+        self.q_norm = qk_norm(self.head_dim) if qk_norm else nn.Identity()
+        self.k_norm = qk_norm(self.head_dim) if qk_norm else nn.Identity()
+        self.sinks = nn.Parameter(torch.empty(heads)) if sinks else None
+        self.gate = OutputGate(dim, inner) if gated else NoGate()
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Sinks of score 0."""
+        if self.sinks is not None:
+            nn.init.zeros_(self.sinks)
+
+    def forward(self, x: Tensor, at: At) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
+        q, k, v = (split_heads(project(x), self.head_dim) for project in (self.q, self.k, self.v))  # (B, H, T, K)
+        q, k = self.q_norm(q), self.k_norm(k)
+        if at.rotation is not None:
+            q, k = rotate(q, *at.rotation), rotate(k, *at.rotation)
+        if at.cache is not None:
+            k, v = at.cache.append(k, v, window=self.window)
+        y = attend(q, k, v, at, self.window, self.scale, self.soft_cap, self.sinks)
+        return self.out(self.gate(join_heads(y), x))
+
+
+class CrossAttention(Attention):
+    """Softmax attention to what an encoder has read, `at.memory` (Vaswani et al. 2017, section 3.2.3).
+
+    Args:
+        dim: width D, given by the network.
+        heads: number of heads H, given by the network.
+        kv_heads: heads of keys and values; none for H.
+        head_dim: width of a head K; none for D / H.
+        scale: multiplies the products of queries and keys; none for the root of 1 / K.
         bias: whether the four projections add a learned offset.
     """
 
@@ -31,55 +110,127 @@ class SelfAttention(Attention):
         dim: int,
         heads: int,
         kv_heads: int | None = None,
-        window: int | None = None,
-        qk_norm: Callable[[int], Norm] | None = None,
+        head_dim: int | None = None,
+        scale: float | None = None,
         bias: bool = False,
     ) -> None:
         super().__init__()
         kv_heads = heads if kv_heads is None else kv_heads
-        _check(dim, heads, kv_heads, window)
-        self.head_dim, self.window = dim // heads, window
-        self.q = Linear(dim, dim, bias)
+        self.head_dim, self.scale = width_of_head(dim, heads, head_dim), scale
+        check_kv_heads(heads, kv_heads)
+        self.q = Linear(dim, heads * self.head_dim, bias)
         self.k = Linear(dim, kv_heads * self.head_dim, bias)
         self.v = Linear(dim, kv_heads * self.head_dim, bias)
-        self.out = Linear(dim, dim, bias)
-        self.q_norm = qk_norm(self.head_dim) if qk_norm else torch.nn.Identity()
-        self.k_norm = qk_norm(self.head_dim) if qk_norm else torch.nn.Identity()
+        self.out = Linear(heads * self.head_dim, dim, bias)
 
     def forward(self, x: Tensor, at: At) -> Tensor:
         """(B, T, D) to (B, T, D)."""
-        q, k, v = (self._heads(project(x)) for project in (self.q, self.k, self.v))  # (B, H, T, K)
-        q, k = self.q_norm(q), self.k_norm(k)
-        if at.rotation is not None:
-            q, k = rotate(q, *at.rotation), rotate(k, *at.rotation)
-        if at.cache is not None:
-            k, v = at.cache.append(k, v)
-        y = attend(q, k, v, at, self.window)
-        return self.out(y.transpose(1, 2).flatten(2))
+        q = split_heads(self.q(x), self.head_dim)
+        k, v = self._read(at)
+        return self.out(join_heads(attend_to_memory(q, k, v, at, self.scale)))
 
-    def _heads(self, x: Tensor) -> Tensor:
-        """(B, T, H K) to (B, H, T, K)."""
-        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+    def _read(self, at: At) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, G, S, K) of the memory, computed once where there is a cache."""
+        if at.memory is None:
+            raise UserError("CrossAttention reads what an encoder has read: use it in an EncoderDecoder only")
+        if at.cache is not None and at.cache.state:
+            k, v = at.cache.state
+            return k, v
+        k, v = (split_heads(project(at.memory.states), self.head_dim) for project in (self.k, self.v))
+        if at.cache is not None:
+            at.cache.state = (k, v)
+        return k, v
+
+
+class OutputGate(nn.Module):
+    """Multiplies with a sigmoid of the layer's input.
+
+    Args:
+        dim: width of the input.
+        width: width of what is multiplied.
+    """
+
+    def __init__(self, dim: int, width: int) -> None:
+        super().__init__()
+        self.project = Linear(dim, width)
+
+    def forward(self, y: Tensor, x: Tensor) -> Tensor:
+        """What was found (B, T, width) and the input (B, T, D), to (B, T, width)."""
+        return y * self.project(x).sigmoid()
+
+
+class NoGate(nn.Module):
+    """Leaves what was found as it is."""
+
+    def forward(self, y: Tensor, x: Tensor) -> Tensor:
+        """Gives the first."""
+        return y
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotates each pair (i, i + K / 2) of the last dimension of (B, H, T, K)."""
-    first, second = x.chunk(2, dim=-1)
-    return x * cos.to(x.dtype) + torch.cat([-second, first], dim=-1) * sin.to(x.dtype)
+    """Rotates each pair (i, i + R / 2) of the first R numbers of each head (B, H, T, K); cos and sin have R numbers.
+
+    Raises:
+        UserError: the heads have fewer than R numbers.
+    """
+    width = cos.size(-1)
+    if width > x.size(-1):
+        raise UserError(
+            f"the position rotates {width} numbers of a head, but the attention's have {x.size(-1)}: set the "
+            "position's width (of Rotary and its kin) to no more than that"
+        )
+    turned, rest = x[..., :width], x[..., width:]
+    first, second = turned.chunk(2, dim=-1)
+    turned = turned * cos.to(x.dtype) + torch.cat([-second, first], dim=-1) * sin.to(x.dtype)
+    return torch.cat([turned, rest], dim=-1) if rest.size(-1) else turned
 
 
-def _check(dim: int, heads: int, kv_heads: int, window: int | None) -> None:
-    if heads < 1 or dim % heads:
+def split_heads(x: Tensor, head_dim: int) -> Tensor:
+    """(B, T, H K) to (B, H, T, K)."""
+    return x.unflatten(-1, (-1, head_dim)).transpose(1, 2)
+
+
+def join_heads(x: Tensor) -> Tensor:
+    """(B, H, T, K) to (B, T, H K)."""
+    return x.transpose(1, 2).flatten(2)
+
+
+def width_of_head(dim: int, heads: int, head_dim: int | None = None) -> int:
+    """The width of a head: the one given, or dim / heads.
+
+    Raises:
+        UserError: there is none.
+    """
+    if heads < 1 or (head_dim is None and dim % heads):
         near = [n for n in range(1, dim + 1) if dim % n == 0]
         raise UserError(
             f"heads must divide dim, but heads is {heads} and dim is {dim}: "
-            f"choose heads out of {', '.join(map(str, near))}, or another dim"
+            f"choose heads out of {', '.join(map(str, near))}, or another dim, or give head_dim"
         )
+    if head_dim is not None and head_dim < 1:
+        raise UserError(f"head_dim is {head_dim}: give the width of a head, 1 or more, or leave it out for dim / heads")
+    return dim // heads if head_dim is None else head_dim
+
+
+def check_kv_heads(heads: int, kv_heads: int) -> None:
+    """Looks whether each head of keys serves equally many heads of queries.
+
+    Raises:
+        UserError: it does not.
+    """
     if kv_heads < 1 or heads % kv_heads:
         near = [n for n in range(1, heads + 1) if heads % n == 0]
         raise UserError(
             f"kv_heads must divide heads, but kv_heads is {kv_heads} and heads is {heads}: "
             f"choose kv_heads out of {', '.join(map(str, near))}"
         )
+
+
+def check_window(window: int | None) -> None:
+    """Looks whether a window lets a token see itself.
+
+    Raises:
+        UserError: it does not.
+    """
     if window is not None and window < 1:
         raise UserError(f"window is a number of tokens from 1 on, but it is {window}: leave it out to see all tokens")

@@ -11,7 +11,7 @@ attributes only, because a network built on the meta device is filled later, par
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +19,31 @@ from torch import Tensor, nn
 from lmkit.errors import UserError
 
 
-class KeyValueCache(Protocol):
+class Past(Protocol):
     """What one attention layer keeps between the steps of decoding; made and handed over by the network."""
 
-    def append(self, *new: Tensor) -> tuple[Tensor, ...]:
-        """Adds tensors (..., T, K) after the past ones and returns all of them (..., S, K)."""
+    state: tuple[Tensor, ...]
+    """Tensors of a layer whose past has one size for all lengths; empty before the first tokens."""
+
+    def append(self, *new: Tensor, window: int | None = None) -> tuple[Tensor, ...]:
+        """Adds tensors (..., T, K) after the past ones and returns all of them (..., S, K).
+
+        With a window, the last `window - 1` tokens are kept, so that S is at most T + window - 1.
+        """
         ...
+
+    def part(self, name: str) -> "Past":
+        """The past of one of several attentions in the same layer."""
+        ...
+
+
+class Memory(NamedTuple):
+    """What an encoder has read, for the attentions of a decoder that look there."""
+
+    states: Tensor
+    """(B, S, D)."""
+    documents: Tensor | None
+    """The document of each state (B, S), as the queries' own are numbered; none if a row is one."""
 
 
 @dataclass(frozen=True)
@@ -32,18 +51,45 @@ class At:
     """Where the tokens of one forward stand: made once by the position, handed to every layer.
 
     Attributes:
-        rotation: cosines and sines, each (B or 1, 1, T, K), by which queries and keys are rotated.
+        rotation: cosines and sines, each (B or 1, 1, T, R), which rotate the first R numbers of queries and keys.
         bias: maps the distance query minus key (T, S) to what is added to the scores (H, T, S).
         documents: the document that each token belongs to (B, T); attention stays within it.
-        cache: the past keys and values of the layer that is asked.
+        cache: the past of the layer that is asked.
+        causal: whether a token sees only itself and what comes before it.
+        memory: what an encoder has read.
         masks: those that `attend` has made in this forward, for the layers to come.
     """
 
     rotation: tuple[Tensor, Tensor] | None = None
     bias: Callable[[Tensor], Tensor] | None = None
     documents: Tensor | None = None
-    cache: KeyValueCache | None = None
-    masks: dict[Any, Tensor] = field(default_factory=dict, repr=False, compare=False)
+    cache: Past | None = None
+    causal: bool = True
+    memory: Memory | None = None
+    masks: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+class Regulated(nn.Module):
+    """A layer that regulates itself beside the loss, as a mixture of experts balances its load.
+
+    Each forward in training leaves `side_losses`, scalars in nats a token that are added to the loss, already weighted,
+    and `figures`, scalars to be logged. A training loop adds up the former and calls `after_step` once after each
+    optimizer step; `Task` does both.
+    """
+
+    side_losses: dict[str, Tensor]
+    figures: dict[str, Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.side_losses, self.figures = {}, {}
+
+    def after_step(self, add_up: Callable[[Tensor], Tensor]) -> None:
+        """Adjusts itself after an optimizer step.
+
+        Args:
+            add_up: gives the sum of a tensor over all processes that train together.
+        """
 
 
 class Activation(nn.Module, ABC):

@@ -2,12 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from lmkit.errors import UserError
-from lmkit.layers.kinds import At, Attention, FeedForward, Linear, Norm
+from lmkit.layers.kinds import At, Attention, FeedForward, Norm
 
 
 class Block(nn.Module, ABC):
@@ -26,6 +26,14 @@ class Block(nn.Module, ABC):
     gives_normed: ClassVar[bool] = False
     """Whether the stream that leaves the block is normed, so that the network adds no norm before its head."""
 
+    norms: ClassVar[tuple[str, ...]] = ("attention_norm", "feed_forward_norm")
+    """The norms that it has, by name."""
+
+    attention_norm: nn.Module
+    attention_out_norm: nn.Module
+    feed_forward_norm: nn.Module
+    feed_forward_out_norm: nn.Module
+
     def __init__(
         self,
         dim: int,
@@ -36,19 +44,13 @@ class Block(nn.Module, ABC):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.attention_norm = norm(dim)
+        for name in self.norms:
+            setattr(self, name, norm(dim))
         self.attention = attention
-        self.feed_forward_norm = norm(dim)
         self.feed_forward = feed_forward
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
-        for out in (attention.out, feed_forward.out):
-            if not isinstance(out, Linear):
-                raise UserError(
-                    f"the projection `out` is a {type(out).__name__}, but its start is scaled with the depth, which "
-                    "needs lmkit.layers.Linear: use that in the layer"
-                )
-            out.std /= (2 * depth) ** 0.5
-            out.reset_parameters()
+        for branch in (attention, feed_forward):
+            scale_out(branch, (2 * depth) ** -0.5)
 
     @abstractmethod
     def forward(self, x: Tensor, at: At) -> Tensor:
@@ -75,23 +77,58 @@ class PostNorm(Block):
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
 
 
-class SandwichNorm(Block):
-    """Norms what each branch reads and what it gives (Ding et al. 2021, CogView, arXiv:2105.13290)."""
+class BranchNorm(Block):
+    """Norms what each branch gives (OLMo 2, arXiv:2501.00656, section 3.1)."""
 
-    def __init__(
-        self,
-        dim: int,
-        depth: int,
-        norm: Callable[[int], Norm],
-        attention: Attention,
-        feed_forward: FeedForward,
-        dropout: float = 0.0,
-    ) -> None:
-        super().__init__(dim, depth, norm, attention, feed_forward, dropout)
-        self.attention_out_norm = norm(dim)
-        self.feed_forward_out_norm = norm(dim)
+    def forward(self, x: Tensor, at: At) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
+        x = x + self.dropout(self.attention_norm(self.attention(x, at)))
+        return x + self.dropout(self.feed_forward_norm(self.feed_forward(x)))
+
+
+class SandwichNorm(Block):
+    """Norms what each branch reads and what it gives (Ding et al. 2021, CogView, arXiv:2105.13290; Gemma 2)."""
+
+    norms = ("attention_norm", "attention_out_norm", "feed_forward_norm", "feed_forward_out_norm")
 
     def forward(self, x: Tensor, at: At) -> Tensor:
         """(B, T, D) to (B, T, D)."""
         x = x + self.dropout(self.attention_out_norm(self.attention(self.attention_norm(x), at)))
         return x + self.dropout(self.feed_forward_out_norm(self.feed_forward(self.feed_forward_norm(x))))
+
+
+class Parallel(Block):
+    """Both branches read the same normed stream (GPT-J; PaLM, arXiv:2204.02311, section 2)."""
+
+    norms = ("norm",)
+    norm: nn.Module
+
+    def forward(self, x: Tensor, at: At) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
+        normed = self.norm(x)
+        return x + self.dropout(self.attention(normed, at)) + self.dropout(self.feed_forward(normed))
+
+
+class ParallelTwoNorms(Block):
+    """Both branches read the same stream, each by its own norm (GPT-NeoX, arXiv:2204.06745, section 2.1)."""
+
+    def forward(self, x: Tensor, at: At) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
+        attended = self.dropout(self.attention(self.attention_norm(x), at))
+        return x + attended + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+
+
+def scale_out(branch: Attention | FeedForward, factor: float) -> None:
+    """Multiplies the deviation of the first values of a branch's projection into the stream.
+
+    Raises:
+        UserError: the projection does not carry its deviation.
+    """
+    out: Any = branch.out
+    if not hasattr(out, "std"):
+        raise UserError(
+            f"the projection `out` is a {type(out).__name__}, but its start is scaled with the depth, which "
+            "needs lmkit.layers.Linear: use that in the layer"
+        )
+    out.std *= factor
+    out.reset_parameters()

@@ -5,7 +5,8 @@ from torch import Tensor
 
 
 class LayerCache:
-    """What one attention keeps: any tensors with time as their last dimension but one, in memory taken once.
+    """What one attention keeps: any tensors with time as their last dimension but one, in memory taken once; of a
+    layer with a window only the window; of a layer with a state of fixed size that `state`.
 
     Args:
         capacity: the most tokens that it will hold.
@@ -14,19 +15,47 @@ class LayerCache:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.length = 0
+        self.state: tuple[Tensor, ...] = ()
         self._kept: tuple[Tensor, ...] = ()
+        self._parts: dict[str, LayerCache] = {}
 
-    def append(self, *new: Tensor) -> tuple[Tensor, ...]:
-        """Adds tensors (..., T, K) after the past ones and returns views of all of them (..., S, K)."""
+    def append(self, *new: Tensor, window: int | None = None) -> tuple[Tensor, ...]:
+        """Adds tensors (..., T, K) after the past ones and returns all of them (..., S, K).
+
+        Args:
+            new: the tensors, each time as many and in the same order.
+            window: how many tokens the layer sees; the last `window - 1` are kept then. None keeps all.
+        """
         end = self.length + new[0].size(-2)
         if end > self.capacity:
             raise ValueError(f"the cache holds {self.capacity} tokens, but {end} were given: make a larger Cache")
+        seen = self._append_all(new, end) if window is None else self._append_within(new, window)
+        self.length = end
+        return seen
+
+    def part(self, name: str) -> "LayerCache":
+        """The cache of one of several attentions in the same layer."""
+        return self._parts.setdefault(name, LayerCache(self.capacity))
+
+    @property
+    def bytes(self) -> int:
+        """The memory that it holds."""
+        own = sum(kept.untyped_storage().nbytes() for kept in (*self._kept, *self.state))
+        return own + sum(part.bytes for part in self._parts.values())
+
+    def _append_all(self, new: tuple[Tensor, ...], end: int) -> tuple[Tensor, ...]:
         if not self._kept:
             self._kept = tuple(part.new_empty(*part.shape[:-2], self.capacity, part.size(-1)) for part in new)
         for kept, part in zip(self._kept, new, strict=True):
             kept[..., self.length : end, :] = part
-        self.length = end
         return tuple(kept[..., :end, :] for kept in self._kept)
+
+    def _append_within(self, new: tuple[Tensor, ...], window: int) -> tuple[Tensor, ...]:
+        if self._kept:
+            new = tuple(torch.cat(pair, dim=-2) for pair in zip(self._kept, new, strict=True))
+        first = max(0, new[0].size(-2) - (window - 1))
+        self._kept = tuple(part[..., first:, :].clone() for part in new)  # a view would hold what is no longer seen
+        return new
 
 
 class Cache:
@@ -40,6 +69,11 @@ class Cache:
     def __init__(self, depth: int, capacity: int) -> None:
         self.layers = [LayerCache(capacity) for _ in range(depth)]
         self.length = 0
+
+    @property
+    def bytes(self) -> int:
+        """The memory that it holds."""
+        return sum(layer.bytes for layer in self.layers)
 
     def advance(self, time: int, device: torch.device) -> Tensor:
         """Positions (1, T) of the next `time` tokens."""

@@ -9,7 +9,7 @@ from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelP
 from torch import Tensor, nn
 
 from lmkit.errors import RunError, UserError
-from lmkit.network import Decoder
+from lmkit.network import Network
 
 
 def rehearse(network: Callable[[], nn.Module], schedule: Callable[[int], Any], steps: int) -> None:
@@ -34,7 +34,7 @@ def rehearse(network: Callable[[], nn.Module], schedule: Callable[[int], Any], s
         ) from error
 
 
-def check_data(network: Decoder, data: Any) -> None:
+def check_data(network: Network, data: Any) -> None:
     """Compares the numbers that a network shares with its data.
 
     Raises:

@@ -6,10 +6,10 @@ import shutil
 
 from lightning.pytorch.utilities import rank_zero_warn
 
-from lmkit.network import Decoder
+from lmkit.network import Network
 
 
-def compile_blocks(network: Decoder) -> None:
+def compile_blocks(network: Network) -> None:
     """Compiles each block in place; without a C++ compiler it says so and leaves the network as it is."""
     if not any(shutil.which(compiler) for compiler in _compilers()):
         rank_zero_warn(
@@ -17,7 +17,7 @@ def compile_blocks(network: Decoder) -> None:
             f"{', '.join(_compilers())}): running eagerly; install g++ or clang++, or set CXX"
         )
         return
-    for block in network.blocks:
+    for block in network.all_blocks():
         block.compile()
 
 

@@ -26,6 +26,8 @@ class Pretraining(Task):
         chunk: tokens whose logits exist at once; less takes less memory.
     """
 
+    network: Decoder
+
     def __init__(
         self,
         network: Callable[[], Decoder],

@@ -14,10 +14,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchmetrics import MeanMetric
 
 from lmkit.errors import UserError
-from lmkit.network import Decoder
+from lmkit.network import Network
 from lmkit.optim import Constant, Schedule, WarmupCosine, decay_by_rank
 from lmkit.tasks.checks import check_data, check_finite, check_trainer, rehearse
 from lmkit.tasks.compiling import compile_blocks
+from lmkit.tasks.regulation import after_step, figures, side_loss
 
 DIVISOR = 1024.0
 """By which a micro-batch's summed loss is divided before its backward pass: any constant would do, because gradients
@@ -34,11 +35,11 @@ class Task(LightningModule):
         compile: whether each block is compiled by `torch.compile`.
     """
 
-    network: Decoder
+    network: Network
 
     def __init__(
         self,
-        network: Callable[[], Decoder],
+        network: Callable[[], Network],
         optimizer: Callable[[Iterable[Any]], Optimizer] = AdamW,
         schedule: Callable[[int], Schedule] = WarmupCosine,
         compile: bool = False,
@@ -115,11 +116,11 @@ class Task(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def training_step(self, batch: Any) -> Tensor:
-        """The micro-batch's summed loss, divided by a constant."""
+        """The micro-batch's summed loss and its layers' own, divided by a constant."""
         loss, count = self.loss(batch)
         sums = torch.stack([loss.detach().float(), count.float()])
         self._sums = sums if self._sums is None else self._sums + sums
-        return loss / DIVISOR
+        return (loss + side_loss(self.network) * count) / DIVISOR
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Brings gradients from Lightning's mean over micro-batches to the mean over valid tokens; clips; logs."""
@@ -138,6 +139,8 @@ class Task(LightningModule):
         self.log("train/loss", loss / count.clamp(min=1), prog_bar=True)
         self.log("train/gradient_norm", norm)
         self.log("train/learning_rate", optimizer.param_groups[0]["lr"])
+        self.log_dict({f"layers/{name}": value for name, value in figures(self.network).items()})
+        after_step(self.network, lambda tensor: self.trainer.strategy.reduce(tensor, reduce_op="sum"))
 
     def configure_gradient_clipping(
         self,

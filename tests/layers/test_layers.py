@@ -160,7 +160,7 @@ def test_no_position():
 @pytest.mark.parametrize("position", [NoPosition, Rotary, ALiBi])
 def test_self_attention(kv_heads, window, documents, position):
     dim, heads = 24, 6
-    layer = filled(SelfAttention(dim, heads, kv_heads, window, qk_norm=partial(RMSNorm, eps=0.1), bias=True))
+    layer = filled(SelfAttention(dim, heads, kv_heads, window=window, qk_norm=partial(RMSNorm, eps=0.1), bias=True))
     x = torch.randn(2, T, dim)
     made = position(dim, heads, T)
     _, at = made(x, torch.arange(T)[None])

@@ -22,8 +22,8 @@ from lmkit.layers import (
     Rotary,
     SelfAttention,
     Sinusoidal,
-    attend,
 )
+from lmkit.layers.kernels import dense
 from lmkit.layers.kinds import initialize
 from lmkit.network import Decoder, PostNorm, PreNorm, SandwichNorm
 
@@ -79,8 +79,8 @@ class Same(NoPosition):
 
 def test_a_mask_is_made_once_a_forward_and_not_kept_for_the_next(monkeypatch):
     made = []
-    plain = attend.__globals__["_mask"]
-    monkeypatch.setitem(attend.__globals__, "_mask", lambda *args: made.append(1) or plain(*args))
+    plain = dense._mask_and_bias
+    monkeypatch.setattr(dense, "_mask_and_bias", lambda *args: made.append(1) or plain(*args))
     network, ids = decoder(position=Same), tokens(1)
     for documents in (torch.zeros(1, T), torch.arange(T)[None] // 4):
         alone = decoder(position=NoPosition)(ids, documents=documents)
@@ -130,7 +130,7 @@ def test_what_is_built_on_meta_fills_to_what_its_constructors_made(position, blo
     with monkeypatch.context() as patch:
         device = torch.device
         patch.setattr(torch, "device", lambda name, *rest: nullcontext() if name == "meta" else device(name, *rest))
-        patch.setattr("lmkit.network.decoder.initialize", lambda network, device: None)
+        patch.setattr("lmkit.network.transformer.initialize", lambda network, device: None)
         constructed = build()
     with torch.device("meta"):
         meta = build()

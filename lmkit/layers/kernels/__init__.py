@@ -1,0 +1,1 @@
+"""Kernels: ways to compute one and the same attention, of which `attend` chooses."""

@@ -1,0 +1,169 @@
+"""What decoder and encoder share: token ids to hidden states to logits, out of parts that are chosen by recipe."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lmkit.errors import UserError
+from lmkit.layers import MLP, RMSNorm, Rotary, SelfAttention
+from lmkit.layers.kinds import Attention, Embedding, FeedForward, Linear, Norm, Position, check_resets, initialize
+from lmkit.network.block import Block, PreNorm
+from lmkit.network.pattern import Layer, tile
+
+
+class Network(nn.Module, ABC):
+    """A kind: from token ids to hidden states, and to logits when asked.
+
+    Attributes:
+        vocab_size: number of token ids V.
+        context: the longest row of tokens that it is made for.
+        dim: width D of its hidden states.
+    """
+
+    vocab_size: int
+    context: int
+    dim: int
+
+    @abstractmethod
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Hidden states (..., D) to logits (..., V)."""
+
+    @property
+    @abstractmethod
+    def head_weight(self) -> Tensor:
+        """The matrix (V, D) that `logits` reads."""
+
+    @abstractmethod
+    def all_blocks(self) -> Sequence[Block]:
+        """The blocks: the unit of compiling, sharding and checkpointing."""
+
+
+class Transformer(Network):
+    """Embedding, positions, blocks, a last norm and a head; see its two kinds, `Decoder` and `Encoder`.
+
+    Args:
+        vocab_size: number of token ids V; at least that of the tokenizer.
+        context: the longest row of tokens that it is made for.
+        dim: width D of the residual stream.
+        depth: number of blocks.
+        heads: number of attention heads H.
+        norm: `LayerNorm`, `RMSNorm` or a plugin.
+        position: `Rotary`, `Learned`, `Sinusoidal`, `ALiBi`, `NoPosition` or a plugin.
+        attention: `SelfAttention` or a plugin.
+        feed_forward: `MLP`, `Gated` or a plugin.
+        block: `PreNorm`, `PostNorm`, `SandwichNorm` or a plugin.
+        tied: whether the head shares the embedding's weights (Press and Wolf 2017, arXiv:1608.05859).
+        pattern: layers that differ from the rest, repeated over the depth; none if all are alike.
+        embedding_scale: multiplies the embeddings; Gemma's is the root of D.
+        embedding_norm: a norm of the embeddings (BLOOM, arXiv:2211.05100); none for none.
+        soft_cap: c, by which logits l become c tanh(l / c) (Gemma 2, arXiv:2408.00118); none for none.
+    """
+
+    causal: bool
+
+    def __init__(  # noqa: PLR0913, PLR0917 (the place where all parts are put together)
+        self,
+        vocab_size: int,
+        context: int,
+        dim: int,
+        depth: int,
+        heads: int,
+        norm: Callable[[int], Norm] = RMSNorm,
+        position: Callable[[int, int, int], Position] = Rotary,
+        attention: Callable[[int, int], Attention] = SelfAttention,
+        feed_forward: Callable[[int], FeedForward] = MLP,
+        block: Callable[[int, int, Callable[[int], Norm], Attention, FeedForward], Block] = PreNorm,
+        tied: bool = True,
+        pattern: list[Layer] | None = None,
+        embedding_scale: float = 1.0,
+        embedding_norm: Callable[[int], Norm] | None = None,
+        soft_cap: float | None = None,
+    ) -> None:
+        super().__init__()
+        counts = {"vocab_size": vocab_size, "context": context, "dim": dim, "depth": depth, "heads": heads}
+        for name, number in counts.items():
+            if number < 1:
+                raise UserError(f"{name} is {number}, but a network needs 1 or more: correct model.network.{name}")
+        if soft_cap is not None and soft_cap <= 0:
+            raise UserError(f"soft_cap is {soft_cap}: give a logit above 0, such as 30, or leave it out for none")
+        self.vocab_size, self.context, self.dim = vocab_size, context, dim
+        self.embedding_scale, self.soft_cap = embedding_scale, soft_cap
+        entries, layers = tile(pattern, depth), pattern or [Layer()]
+        own = [index for index, layer in enumerate(layers) if layer.position]
+        self._position_of = [own.index(entry) + 1 if entry in own else 0 for entry in entries]
+
+        def make_block(layer: Layer) -> Block:
+            mix, think = layer.attention or attention, layer.feed_forward or feed_forward
+            return block(dim, depth, norm, mix(dim, heads), think(dim))
+
+        self.make_block = lambda: make_block(layers[entries[-1]])
+        device = torch.get_default_device()
+        with torch.device("meta"):  # nothing is drawn twice, and a network of any size can be described without memory
+            self.embedding = Embedding(vocab_size, dim)
+            self.embedding_norm = embedding_norm(dim) if embedding_norm else nn.Identity()
+            self.position = position(dim, heads, context)
+            self.layer_positions = nn.ModuleList(
+                make(dim, heads, context) for layer in layers if (make := layer.position) is not None
+            )
+            self.blocks = nn.ModuleList(make_block(layers[entry]) for entry in entries)
+            self.norm = nn.Identity() if self.blocks[-1].gives_normed else norm(dim)
+            self.head = None if tied else Linear(dim, vocab_size)
+        settle(self, device)
+
+    def read(self, tokens: Tensor, positions: Tensor, caches: Sequence[Any] | None = None, **at: Any) -> Tensor:
+        """Token ids (B, T) at positions (B or 1, T) to hidden states (B, T, D).
+
+        Args:
+            tokens: ids in [0, V).
+            positions: within the document.
+            caches: the past of each block; none if there is none.
+            at: what every layer is told beside what the positions say; fields of `At`.
+        """
+        x = self.embedding_norm(self.embedding(tokens) * self.embedding_scale)
+        ats = []
+        for position in (self.position, *self.layer_positions):
+            x, told = position(x, positions)
+            ats.append(replace(told, causal=self.causal, masks={}, **at))  # anew, lest one is given in two forwards
+        for number, block in enumerate(self.blocks):
+            told = ats[self._position_of[number]]
+            x = block(x, replace(told, cache=caches[number]) if caches else told)
+        return self.norm(x)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Hidden states (..., D) to logits (..., V)."""
+        logits = F.linear(hidden, self.head_weight)
+        return logits if self.soft_cap is None else self.soft_cap * torch.tanh(logits / self.soft_cap)
+
+    @property
+    def head_weight(self) -> Tensor:
+        """The matrix (V, D) from hidden states to logits."""
+        return self.embedding.weight if self.head is None else self.head.weight
+
+    def all_blocks(self) -> Sequence[Block]:
+        """The blocks, from the embedding to the head."""
+        return [*self.blocks]
+
+
+def settle(network: nn.Module, device: torch.device) -> None:
+    """Gives a network built on the meta device its memory and first values, unless it is to stay there.
+
+    Raises:
+        UserError: a part would be left unfilled.
+    """
+    check_resets(network)
+    if device.type != "meta":
+        initialize(network, device)
+
+
+def positions_within(tokens: Tensor, documents: Tensor | None) -> Tensor:
+    """The position of each token (B, T) within its document (B or 1, T)."""
+    positions = torch.arange(tokens.size(1), device=tokens.device).unsqueeze(0)
+    if documents is None:
+        return positions
+    opens = F.pad(documents[:, 1:] != documents[:, :-1], (1, 0))
+    return positions - (positions * opens).cummax(dim=1).values
