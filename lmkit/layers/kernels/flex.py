@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
+from torch.nn.attention.flex_attention import AuxRequest, BlockMask, create_block_mask, flex_attention
 
 from lmkit.layers.kernels.job import Job
 
@@ -28,9 +28,9 @@ def flex(job: Job) -> Tensor:
     settings["score_mod"] = _scores(job.soft_cap, table, job.past - 1)
     if job.sinks is None:
         return run(job.q, job.k, job.v, **settings)
-    y, log_sum = run(job.q, job.k, job.v, return_lse=True, **settings)  # log_sum (B, H, T) of the exponentials
-    # one more key of score s and value zero: all others lose the share exp(s) / (exp(s) + exp(log_sum))
-    return y * torch.sigmoid(log_sum - job.sinks[:, None]).unsqueeze(-1).to(y.dtype)
+    y, beside = run(job.q, job.k, job.v, return_aux=AuxRequest(lse=True), **settings)
+    # one more key of score s and value zero: all others lose the share exp(s) / (exp(s) + exp(lse)), lse (B, H, T)
+    return y * torch.sigmoid(beside.lse - job.sinks[:, None]).unsqueeze(-1).to(y.dtype)
 
 
 @cache
