@@ -1,14 +1,18 @@
 """On a CUDA device: the same numbers as on the CPU, in every precision that a recipe may name."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from lmkit.layers import ALiBi, Rotary
+from lmkit.layers.kernels.flex import can_flex, flex
+from lmkit.layers.kernels.varlen import can_vary, varlen
 from lmkit.network import Decoder
 from tests.conftest import RECIPES
+from tests.layers.test_attend import OPTIONS, job, name, obvious
 
 pytestmark = pytest.mark.gpu
 
@@ -23,6 +27,43 @@ def test_the_network_is_the_same_function(position):
         expected = network(ids, documents)
         got = network.cuda()(ids.cuda(), documents.cuda()).cpu()
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=name)
+@pytest.mark.parametrize(
+    ("kernel", "can", "dtype", "tolerance"),
+    [
+        (flex, can_flex, torch.float32, 1e-3),
+        (flex, can_flex, torch.bfloat16, 0.05),
+        (varlen, can_vary, torch.bfloat16, 0.05),
+    ],
+)
+def test_a_kernel_is_the_obvious_computation(kernel, can, dtype, tolerance, options):
+    exact = job(**options, values=16)
+    expected = obvious(exact)
+    made = cast(exact, dtype)
+    if not can(made):
+        pytest.skip("is not for this")
+    got = kernel(made)
+    torch.testing.assert_close(got.double().cpu(), expected, rtol=0, atol=tolerance)
+    upstream = torch.randn_like(expected)
+    names = ["q", "k", "v", *(["sinks"] if exact.sinks is not None else [])]
+    gradients = torch.autograd.grad(expected, [getattr(exact, part) for part in names], upstream)
+    leaves = [getattr(made, part) for part in names]
+    for mine, theirs in zip(torch.autograd.grad(got, leaves, upstream.to(got)), gradients, strict=True):
+        torch.testing.assert_close(mine.double().cpu(), theirs, rtol=tolerance, atol=4 * tolerance)
+
+
+def cast(exact, dtype):
+    """The same job on the GPU."""
+    tensors = {
+        part: value.detach().to("cuda", dtype).requires_grad_()
+        for part in ("q", "k", "v", "sinks")
+        if (value := getattr(exact, part)) is not None
+    }
+    documents = None if exact.documents is None else exact.documents.cuda()
+    bias = None if exact.bias is None else (lambda distance: exact.bias(distance.cpu()).to(distance.device, dtype))
+    return replace(exact, **tensors, documents=documents, key_documents=documents, bias=bias, memo={})
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("32-true", 1e-3), ("bf16-mixed", 0.02), ("bf16-true", 0.05)])

@@ -26,11 +26,11 @@ def ids(device="cpu"):
     return torch.stack(rows).to(device)
 
 
-def job(causal=True, window=None, documents=False, biased=False, kv_heads=H, soft_cap=None, sinks=False):
+def job(causal=True, window=None, documents=False, biased=False, kv_heads=H, soft_cap=None, sinks=False, values=L):
     torch.manual_seed(0)
     q = torch.randn(B, H, T, K, dtype=torch.float64, requires_grad=True)
     k = torch.randn(B, kv_heads, T, K, dtype=torch.float64, requires_grad=True)
-    v = torch.randn(B, kv_heads, T, L, dtype=torch.float64, requires_grad=True)
+    v = torch.randn(B, kv_heads, T, values, dtype=torch.float64, requires_grad=True)
     own = ids() if documents else None
     scores = torch.randn(H, dtype=torch.float64, requires_grad=True) if sinks else None
     return Job(q, k, v, causal, window, own, own, bias if biased else None, 0.3, soft_cap, scores, {})

@@ -4,7 +4,6 @@ work between documents.
 
 import torch
 from torch import Tensor
-from torch.nn.attention.varlen import varlen_attn
 
 from lmkit.layers.kernels.job import Job
 
@@ -19,6 +18,8 @@ def can_vary(job: Job) -> bool:
 
 def varlen(job: Job) -> Tensor:
     """(B, H, T, L), for jobs whose queries and keys are the same tokens, of documents that lie together."""
+    from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415 (it takes a second, for CUDA only)
+
     rows, time = job.q.size(0), job.time
     starts, longest = job.once("starts", lambda: _starts(job))
     q, k, v = (part.transpose(1, 2).flatten(0, 1) for part in (job.q, *job.grown()))  # (B T, H, K)
