@@ -12,7 +12,8 @@ from lmkit.layers.kernels.flex import can_flex, flex
 from lmkit.layers.kernels.varlen import can_vary, varlen
 from lmkit.network import Decoder
 from tests.conftest import RECIPES
-from tests.layers.test_attend import OPTIONS, job, name, obvious
+from tests.layers.test_attend import OPTIONS, job, obvious
+from tests.layers.test_attend import name as name_of
 
 pytestmark = pytest.mark.gpu
 
@@ -29,7 +30,7 @@ def test_the_network_is_the_same_function(position):
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=name)
+@pytest.mark.parametrize("options", OPTIONS, ids=name_of)
 @pytest.mark.parametrize(
     ("kernel", "can", "dtype", "tolerance"),
     [

@@ -1,13 +1,12 @@
 """The encoder-decoder: one row is read as a whole, and another is written token by token while looking there."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from lmkit.errors import UserError
 from lmkit.layers.kinds import Memory
-from lmkit.network.block import Block
 from lmkit.network.cache import Cache
 from lmkit.network.decoder import Decoder
 from lmkit.network.encoder import Encoder
@@ -72,7 +71,3 @@ class EncoderDecoder(Network):
     def cache(self, capacity: int | None = None) -> Cache:
         """An empty cache of the decoder for `capacity` tokens; none for its context."""
         return self.decoder.cache(capacity)
-
-    def all_blocks(self) -> Sequence[Block]:
-        """The blocks of both."""
-        return [*self.encoder.all_blocks(), *self.decoder.all_blocks()]

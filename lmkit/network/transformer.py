@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lmkit.errors import UserError
 from lmkit.layers import MLP, RMSNorm, Rotary, SelfAttention
-from lmkit.layers.kinds import Attention, Embedding, FeedForward, Linear, Norm, Position, check_resets, initialize
+from lmkit.layers.kinds import At, Attention, Embedding, FeedForward, Linear, Norm, Position, check_resets, initialize
 from lmkit.network.block import Block, PreNorm
 from lmkit.network.pattern import Layer, tile
 
@@ -37,10 +37,6 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def head_weight(self) -> Tensor:
         """The matrix (V, D) that `logits` reads."""
-
-    @abstractmethod
-    def all_blocks(self) -> Sequence[Block]:
-        """The blocks: the unit of compiling, sharding and checkpointing."""
 
 
 class Transformer(Network):
@@ -101,7 +97,7 @@ class Transformer(Network):
             mix, think = layer.attention or attention, layer.feed_forward or feed_forward
             return block(dim, depth, norm, mix(dim, heads), think(dim))
 
-        self.make_block = lambda: make_block(layers[entries[-1]])
+        self.make_norm, self.make_block = lambda: norm(dim), lambda: make_block(layers[entries[-1]])
         device = torch.get_default_device()
         with torch.device("meta"):  # nothing is drawn twice, and a network of any size can be described without memory
             self.embedding = Embedding(vocab_size, dim)
@@ -124,15 +120,19 @@ class Transformer(Network):
             caches: the past of each block; none if there is none.
             at: what every layer is told beside what the positions say; fields of `At`.
         """
+        x, ats = self.embed(tokens, positions, **at)
+        for number, block in enumerate(self.blocks):
+            x = block(x, replace(ats[number], cache=caches[number]) if caches else ats[number])
+        return self.norm(x)
+
+    def embed(self, tokens: Tensor, positions: Tensor, **at: Any) -> tuple[Tensor, list[At]]:
+        """Token ids (B, T) at positions (B or 1, T) to what enters the first block (B, T, D), and each block's `At`."""
         x = self.embedding_norm(self.embedding(tokens) * self.embedding_scale)
         ats = []
         for position in (self.position, *self.layer_positions):
             x, told = position(x, positions)
             ats.append(replace(told, causal=self.causal, masks={}, **at))  # anew, lest one is given in two forwards
-        for number, block in enumerate(self.blocks):
-            told = ats[self._position_of[number]]
-            x = block(x, replace(told, cache=caches[number]) if caches else told)
-        return self.norm(x)
+        return x, [ats[index] for index in self._position_of]
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Hidden states (..., D) to logits (..., V)."""
@@ -143,10 +143,6 @@ class Transformer(Network):
     def head_weight(self) -> Tensor:
         """The matrix (V, D) from hidden states to logits."""
         return self.embedding.weight if self.head is None else self.head.weight
-
-    def all_blocks(self) -> Sequence[Block]:
-        """The blocks, from the embedding to the head."""
-        return [*self.blocks]
 
 
 def settle(network: nn.Module, device: torch.device) -> None:

@@ -1,6 +1,8 @@
 """Tasks: what a network is trained to do."""
 
+from lmkit.tasks.denoising import Denoising
+from lmkit.tasks.masked import MaskedLanguageModel
 from lmkit.tasks.pretraining import Pretraining
 from lmkit.tasks.task import Task
 
-__all__ = ["Pretraining", "Task"]
+__all__ = ["Denoising", "MaskedLanguageModel", "Pretraining", "Task"]

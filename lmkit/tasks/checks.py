@@ -34,16 +34,23 @@ def rehearse(network: Callable[[], nn.Module], schedule: Callable[[int], Any], s
         ) from error
 
 
-def check_data(network: Network, data: Any) -> None:
+def check_data(network: Network, data: Any, ids_needed: int) -> None:
     """Compares the numbers that a network shares with its data.
+
+    Args:
+        network: the network.
+        data: the data module.
+        ids_needed: token ids that the task needs: the tokenizer's, and those of its own.
 
     Raises:
         UserError: the network knows too few tokens or positions.
     """
-    if data.vocab_size_used > network.vocab_size:
+    if ids_needed > network.vocab_size:
+        own = ids_needed - data.vocab_size_used
+        needs = f" and the task needs {own} more" if own else ""
         raise UserError(
-            f"the tokenizer has {data.vocab_size_used} token ids, but the network has vocab_size "
-            f"{network.vocab_size}: set model.network.vocab_size to at least {data.vocab_size_used}"
+            f"the tokenizer has {data.vocab_size_used} token ids{needs}, but the network has vocab_size "
+            f"{network.vocab_size}: set model.network.vocab_size to at least {ids_needed}"
         )
     if data.context > network.context:
         raise UserError(
@@ -75,6 +82,19 @@ def check_trainer(trainer: Any) -> None:
         raise UserError(
             f"trainer.limit_train_batches counts micro-batches and is {limit}, which would end in the midst of an "
             f"optimizer step of {accumulated}: leave it out, since trainer.max_steps is the run's length"
+        )
+
+
+def check_scaling(optimizer: Any, precision: str) -> None:
+    """Looks for an optimizer that would undo the scale of float16 gradients by itself.
+
+    Raises:
+        UserError: it is one.
+    """
+    if precision.startswith("16-mixed") and getattr(optimizer, "_step_supports_amp_scaling", False):
+        raise UserError(
+            "a fused optimizer unscales float16 gradients by itself, after they would be clipped and averaged: "
+            "set model.optimizer.fused to false, or trainer.precision to bf16-mixed"
         )
 
 

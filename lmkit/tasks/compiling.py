@@ -5,20 +5,22 @@ import shlex
 import shutil
 
 from lightning.pytorch.utilities import rank_zero_warn
+from torch import nn
 
-from lmkit.network import Network
+from lmkit.network import Block
 
 
-def compile_blocks(network: Network) -> None:
-    """Compiles each block in place; without a C++ compiler it says so and leaves the network as it is."""
+def compile_blocks(module: nn.Module) -> None:
+    """Compiles each block in place; without a C++ compiler it says so and leaves all as it is."""
     if not any(shutil.which(compiler) for compiler in _compilers()):
         rank_zero_warn(
             "model.compile needs a C++ compiler and found none (looked for "
             f"{', '.join(_compilers())}): running eagerly; install g++ or clang++, or set CXX"
         )
         return
-    for block in network.all_blocks():
-        block.compile()
+    for part in module.modules():
+        if isinstance(part, Block):
+            part.compile()
 
 
 def _compilers() -> list[str]:

@@ -3,16 +3,16 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
-from lmkit.data.packing import Batch
+from lmkit.data.packing import IGNORE, Batch
 from lmkit.errors import UserError
-from lmkit.losses import chunked_cross_entropy
-from lmkit.network import Decoder
+from lmkit.network import Decoder, MultiToken
+from lmkit.network.multi_token import shifted
 from lmkit.optim import Schedule, WarmupCosine
 from lmkit.tasks.task import Task
+from lmkit.tasks.token_losses import row_losses, token_loss
 
 
 class Pretraining(Task):
@@ -24,6 +24,7 @@ class Pretraining(Task):
         schedule: recipe of the learning rate's factor; it is given the run's number of optimizer steps.
         compile: whether each block is compiled by `torch.compile`.
         chunk: tokens whose logits exist at once; less takes less memory.
+        multi_token: recipe of heads that predict the tokens after the next one, in training only; none for none.
     """
 
     network: Decoder
@@ -35,22 +36,39 @@ class Pretraining(Task):
         schedule: Callable[[int], Schedule] = WarmupCosine,
         compile: bool = False,
         chunk: int = 2048,
+        multi_token: Callable[[Decoder], MultiToken] | None = None,
     ) -> None:
         super().__init__(network, optimizer, schedule, compile)
         if chunk < 1:
             raise UserError(f"chunk is {chunk}: give the number of tokens whose logits may exist at once, 1 or more")
         self.chunk = chunk
+        self.multi_token: MultiToken | None = None
+        self._multi_token = multi_token
+
+    def build(self) -> None:
+        """Builds the network, and the further heads."""
+        super().build()
+        self.multi_token = self._multi_token(self.network) if self._multi_token else None
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The loss in nats summed over the batch's valid tokens, and their number."""
-        return self._loss_of(self.network(batch.inputs, batch.documents), batch.targets)
+        return token_loss(self.network, self.network(batch.inputs, batch.documents), batch.targets, self.chunk)
+
+    def training_loss(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | float]:
+        """The same, and the loss of the further heads with that of layers that have their own."""
+        if self.multi_token is None:
+            return super().training_loss(batch)
+        hidden = self.network(batch.inputs, batch.documents)
+        loss, count = token_loss(self.network, hidden, batch.targets, self.chunk)
+        beside: Tensor | float = 0.0
+        steps = self.multi_token(self.network, hidden, batch.inputs, batch.documents)
+        for k, later in enumerate(steps, 1):
+            targets = shifted(batch.targets, batch.documents, k, IGNORE)
+            further, number = token_loss(self.network, later, targets, self.chunk)
+            share = self.multi_token.weight / len(self.multi_token.steps)
+            beside = beside + share * further * (count / number.clamp(min=1))
+        return loss, count, beside + self.side_loss() * count
 
     def predict_step(self, batch: Batch) -> Tensor:
         """For each row its summed loss in nats and its number of valid tokens (B, 2)."""
-        hidden = self.network(batch.inputs, batch.documents)
-        rows = zip(hidden.split(1), batch.targets.split(1), strict=True)
-        return torch.stack([torch.stack([x.float() for x in self._loss_of(*row)]) for row in rows])
-
-    def _loss_of(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Summed loss and number of the valid tokens, of hidden states (B, T, D) and targets (B, T)."""
-        return chunked_cross_entropy(self.network.logits, [self.network.head_weight], hidden, targets, self.chunk)
+        return row_losses(self.network, self.network(batch.inputs, batch.documents), batch.targets, self.chunk)

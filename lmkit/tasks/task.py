@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning import LightningModule
@@ -16,7 +16,7 @@ from torchmetrics import MeanMetric
 from lmkit.errors import UserError
 from lmkit.network import Network
 from lmkit.optim import Constant, Schedule, WarmupCosine, decay_by_rank
-from lmkit.tasks.checks import check_data, check_finite, check_trainer, rehearse
+from lmkit.tasks.checks import check_data, check_finite, check_scaling, check_trainer, rehearse
 from lmkit.tasks.compiling import compile_blocks
 from lmkit.tasks.regulation import after_step, figures, side_loss
 
@@ -34,6 +34,9 @@ class Task(LightningModule):
         schedule: recipe of the learning rate's factor; it is given the run's number of optimizer steps.
         compile: whether each block is compiled by `torch.compile`.
     """
+
+    measures_bytes: ClassVar[bool] = True
+    """Whether the loss is that of every token of a text, so that its bits per byte can be told."""
 
     network: Network
 
@@ -58,6 +61,27 @@ class Task(LightningModule):
         # not abstract, because the parser prints help for parts of the base class too
         raise UserError(f"{type(self).__name__} has no loss: choose a task such as Pretraining, by --model=Pretraining")
 
+    def training_loss(self, batch: Any) -> tuple[Tensor, Tensor, Tensor | float]:
+        """The same, and what is added to it in training only, also summed over the valid tokens."""
+        loss, count = self.loss(batch)
+        return loss, count, self.side_loss() * count
+
+    def side_loss(self) -> Tensor | float:
+        """What layers that regulate themselves add to the loss, in nats a token."""
+        return side_loss(self)
+
+    def build(self) -> None:
+        """Builds the network."""
+        self.network = self._network()
+
+    def hidden(self, network: Any, tokens: Tensor) -> Tensor:
+        """Hidden states for a row of tokens (1, T), as far as the task computes them; to count its FLOPs."""
+        return network(tokens)
+
+    def ids_needed(self, data: Any) -> int:
+        """Token ids that the network must know."""
+        return data.vocab_size_used
+
     def rehearse(self, steps: int) -> None:
         """Builds the schedule, and the network on the meta device, to find mistakes before any data is prepared.
 
@@ -73,13 +97,13 @@ class Task(LightningModule):
         """Builds the network, on the device and in the dtype that the strategy asks for; then compiles it."""
         if hasattr(self, "network"):
             return
-        self.network = self._network()
+        self.build()
         if self._datamodule is not None:
-            check_data(self.network, self._datamodule)
+            check_data(self.network, self._datamodule, self.ids_needed(self._datamodule))
         if self._trainer is not None and self._trainer.state.fn == "fit":
             check_trainer(self._trainer)
         if self._compile:
-            compile_blocks(self.network)
+            compile_blocks(self)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Takes a checkpoint's weights.
@@ -98,16 +122,10 @@ class Task(LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimizer, and the schedule by optimizer step."""
         try:
-            optimizer = self._optimizer(decay_by_rank(self.network))
+            optimizer = self._optimizer(decay_by_rank(self))
         except ValueError as error:  # by which torch's refuse numbers out of range
             raise UserError(f"the optimizer cannot be made: {error}: correct --model.optimizer") from error
-        if str(self.trainer.precision).startswith("16-mixed") and getattr(
-            optimizer, "_step_supports_amp_scaling", False
-        ):
-            raise UserError(
-                "a fused optimizer unscales float16 gradients by itself, after they would be clipped and averaged: "
-                "set model.optimizer.fused to false, or trainer.precision to bf16-mixed"
-            )
+        check_scaling(optimizer, str(self.trainer.precision))
         # a trial run of a batch or two has no time for a warm-up
         trial = self.trainer.fast_dev_run  # type: ignore[attr-defined]
         schedule = Constant(1) if trial else self._schedule(self.trainer.max_steps)
@@ -117,10 +135,10 @@ class Task(LightningModule):
 
     def training_step(self, batch: Any) -> Tensor:
         """The micro-batch's summed loss and its layers' own, divided by a constant."""
-        loss, count = self.loss(batch)
+        loss, count, beside = self.training_loss(batch)
         sums = torch.stack([loss.detach().float(), count.float()])
         self._sums = sums if self._sums is None else self._sums + sums
-        return (loss + side_loss(self.network) * count) / DIVISOR
+        return (loss + beside) / DIVISOR
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Brings gradients from Lightning's mean over micro-batches to the mean over valid tokens; clips; logs."""
@@ -139,8 +157,8 @@ class Task(LightningModule):
         self.log("train/loss", loss / count.clamp(min=1), prog_bar=True)
         self.log("train/gradient_norm", norm)
         self.log("train/learning_rate", optimizer.param_groups[0]["lr"])
-        self.log_dict({f"layers/{name}": value for name, value in figures(self.network).items()})
-        after_step(self.network, lambda tensor: self.trainer.strategy.reduce(tensor, reduce_op="sum"))
+        self.log_dict({f"layers/{name}": value for name, value in figures(self).items()})
+        after_step(self, lambda tensor: self.trainer.strategy.reduce(tensor, reduce_op="sum"))
 
     def configure_gradient_clipping(
         self,
@@ -183,7 +201,7 @@ class Task(LightningModule):
             network = self._network()
             tokens = torch.zeros(1, time, dtype=torch.long)
             with FlopCounterMode(display=False) as counter:
-                network.logits(network(tokens)).sum().backward()
+                network.logits(self.hidden(network, tokens)).sum().backward()
         return counter.get_total_flops() / time
 
     def _log_measures(self, stage: str, prog_bar: bool = False) -> None:
@@ -194,7 +212,7 @@ class Task(LightningModule):
         self.log(f"{stage}/loss", loss, prog_bar=prog_bar)
         self.log(f"{stage}/perplexity", loss.exp())
         bytes_per_token = getattr(self._datamodule, "bytes_per_token", None)
-        if bytes_per_token:
+        if bytes_per_token and self.measures_bytes:
             self.log(f"{stage}/bits_per_byte", loss / math.log(2) / bytes_per_token, prog_bar=prog_bar)
 
     @property

@@ -1,0 +1,18 @@
+"""What tasks that predict tokens have in common: the loss of a batch, and of each of its rows."""
+
+import torch
+from torch import Tensor
+
+from lmkit.losses import chunked_cross_entropy
+from lmkit.network import Network
+
+
+def token_loss(network: Network, hidden: Tensor, targets: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
+    """Summed loss in nats and number of the valid tokens, of hidden states (B, T, D) and targets (B, T)."""
+    return chunked_cross_entropy(network.logits, [network.head_weight], hidden, targets, chunk)
+
+
+def row_losses(network: Network, hidden: Tensor, targets: Tensor, chunk: int) -> Tensor:
+    """The same for each row by itself: (B, 2)."""
+    rows = zip(hidden.split(1), targets.split(1), strict=True)
+    return torch.stack([torch.stack([x.float() for x in token_loss(network, *row, chunk)]) for row in rows])
