@@ -40,7 +40,8 @@ def report(measures: Mapping[str, float], xz: float | None, sample: str, heading
         lines.append(f"  bits per byte    {float(measures['val/bits_per_byte']):.4f}{beside}")
     if sample:
         lines += ["", "It writes:", *(f"  | {line}" for line in printable(sample).splitlines())]
-    lines += ["", "Next:", *(f"  {command}" for command in following)]
+    if following:
+        lines += ["", "Next:", *(f"  {command}" for command in following)]
     return "\n".join(lines)
 
 

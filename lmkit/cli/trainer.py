@@ -25,6 +25,7 @@ from lmkit.cli.recipes import read_recipes
 from lmkit.cli.resume import check_same_model, check_unfinished, precision_of
 from lmkit.cli.runs import ROOT, folder_of, new_folder, resolve
 from lmkit.errors import UserError
+from lmkit.network import Decoder
 from lmkit.registry import load_plugins
 from lmkit.tasks import Task
 
@@ -185,7 +186,8 @@ class CLI(LightningCLI):
         xz = xz_bits_per_byte(self.datamodule.validation_text())
         measures = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
         prompt = "def read(" if getattr(self.datamodule, "source", None) == "stdlib" else "The"
-        following = [f'lmkit generate {self.folder} --prompt "{prompt}"']
+        decodes = isinstance(self.model.network, Decoder)
+        following = [f'lmkit generate {self.folder} --prompt "{prompt}"'] if decodes else []
         if any(isinstance(logger, TensorBoardLogger) for logger in self.trainer.loggers):
             following.append(f"tensorboard --logdir {self.root}")
         print(report(measures, xz, samples.text, heading, following))

@@ -6,24 +6,32 @@ from typing import Any
 
 import torch
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
-from torch import Tensor, nn
+from torch import Tensor
 
 from lmkit.errors import RunError, UserError
 from lmkit.network import Network
 
 
-def rehearse(network: Callable[[], nn.Module], schedule: Callable[[int], Any], steps: int) -> None:
-    """Builds the schedule, and the network on the meta device, which takes no memory and no data.
+def rehearse(
+    network: Callable[[], Network], schedule: Callable[[int], Any], steps: int, run: Callable[[Network], Any]
+) -> None:
+    """Builds the schedule, and the network on the meta device, which takes no memory and no data; runs it there.
+
+    Args:
+        network: recipe of the network.
+        schedule: recipe of the schedule.
+        steps: optimizer steps of the run.
+        run: a forward of the network.
 
     Raises:
-        UserError: the run has no length, or a part cannot be built.
+        UserError: the run has no length, a part cannot be built, or parts do not fit each other.
     """
     if steps < 1:
         raise UserError("a run's length is counted in optimizer steps: set trainer.max_steps, for example to 1000")
     schedule(steps)
     try:
         with torch.device("meta"):
-            network()
+            built = network()
     except UserError:
         raise
     except Exception as error:  # of a part's constructor, which may be a plugin's
@@ -32,6 +40,13 @@ def rehearse(network: Callable[[], nn.Module], schedule: Callable[[int], Any], s
             f"the network cannot be built: {type(error).__name__}: {error} ({where.filename}:{where.lineno}); "
             "mend the part or its options"
         ) from error
+    try:
+        with torch.device("meta"):
+            run(built)
+    except UserError:
+        raise
+    except Exception:  # of a part that cannot run without its numbers; if it is a defect, the run will tell
+        return
 
 
 def check_data(network: Network, data: Any, ids_needed: int) -> None:

@@ -91,7 +91,7 @@ class Task(LightningModule):
         Raises:
             UserError: something in them does not fit.
         """
-        rehearse(self._network, self._schedule, steps)
+        rehearse(self._network, self._schedule, steps, lambda network: self.hidden(network, _row(network.context)))
 
     def configure_model(self) -> None:
         """Builds the network, on the device and in the dtype that the strategy asks for; then compiles it."""
@@ -199,9 +199,8 @@ class Task(LightningModule):
         """FLOPs of one training token in a row of `time` tokens, forward and backward, counted on the meta device."""
         with torch.device("meta"):
             network = self._network()
-            tokens = torch.zeros(1, time, dtype=torch.long)
             with FlopCounterMode(display=False) as counter:
-                network.logits(self.hidden(network, tokens)).sum().backward()
+                network.logits(self.hidden(network, _row(time))).sum().backward()
         return counter.get_total_flops() / time
 
     def _log_measures(self, stage: str, prog_bar: bool = False) -> None:
@@ -218,3 +217,8 @@ class Task(LightningModule):
     @property
     def _datamodule(self) -> Any:
         return getattr(self._trainer, "datamodule", None)
+
+
+def _row(time: int) -> Tensor:
+    """One row of tokens (1, T)."""
+    return torch.zeros(1, time, dtype=torch.long)
