@@ -1,13 +1,13 @@
 """Dynamic Tanh (Zhu et al. 2025, "Transformers without Normalization", arXiv:2503.10622): a norm without statistics.
 
 Nothing brings the stream to unit size any more, so the paper's language models scale their embeddings by a learned
-number (its section on large language models); `ScaledRotary` does so.
+number (its section on large language models): `embedding_norm: LearnedScale`.
 """
 
 import torch
 from torch import Tensor, nn
 
-from lmkit.layers import At, Norm, Rotary
+from lmkit.layers import Norm
 
 
 class DynamicTanh(Norm):
@@ -38,26 +38,23 @@ class DynamicTanh(Norm):
         return torch.tanh(alpha * x) * weight + bias
 
 
-class ScaledRotary(Rotary):
-    """Rotary positions for embeddings that are multiplied by one learned number, which starts at the root of D.
+class LearnedScale(Norm):
+    """Multiplies by one learned number, which starts at the root of D: a norm for embeddings.
 
     Args:
         dim: width D, given by the network.
-        heads: number of heads, given by the network.
-        context: unused, given by the network.
-        base: the longest wavelength over 2 pi, in tokens.
     """
 
-    def __init__(self, dim: int, heads: int, context: int, base: float = 10000.0) -> None:
-        super().__init__(dim, heads, context, base)
-        self.root = dim**0.5
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.start = dim**0.5
         self.scale = nn.Parameter(torch.empty(1))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """The root of the width."""
-        nn.init.constant_(self.scale, self.root)
+        nn.init.constant_(self.scale, self.start)
 
-    def forward(self, x: Tensor, positions: Tensor) -> tuple[Tensor, At]:
-        """(B, T, D) to (B, T, D), scaled; gives the layers the rotation."""
-        return super().forward(x * self.scale.to(x.dtype), positions)
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) to (..., D)."""
+        return x * self.scale.to(x.dtype)

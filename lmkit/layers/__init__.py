@@ -1,8 +1,9 @@
 """The built-in layers, imported here so that their class names are known wherever a kind is."""
 
-from lmkit.layers.activations import GELU, ReLUSquared, SiLU
+from lmkit.layers.activations import GELU, ReLU, ReLUSquared, SiLU
 from lmkit.layers.attend import attend
 from lmkit.layers.attentions import CrossAttention, SelfAttention, rotate
+from lmkit.layers.biases import ALiBi, RelativeBias
 from lmkit.layers.feed_forwards import MLP, Gated
 from lmkit.layers.kinds import (
     Activation,
@@ -16,8 +17,10 @@ from lmkit.layers.kinds import (
     Position,
     Regulated,
 )
-from lmkit.layers.norms import LayerNorm, RMSNorm
-from lmkit.layers.positions import ALiBi, Learned, NoPosition, Rotary, Sinusoidal
+from lmkit.layers.norms import L2Norm, LayerNorm, NoNorm, RMSNorm
+from lmkit.layers.positions import Learned, NoPosition, Sinusoidal
+from lmkit.layers.rotary import Rotary
+from lmkit.layers.rotary_scaled import RotaryInterpolated, RotaryLlama3, RotaryNTK, RotaryYaRN
 
 __all__ = [
     "GELU",
@@ -30,17 +33,25 @@ __all__ = [
     "Embedding",
     "FeedForward",
     "Gated",
+    "L2Norm",
     "LayerNorm",
     "Learned",
     "Linear",
     "Memory",
+    "NoNorm",
     "NoPosition",
     "Norm",
     "Position",
     "RMSNorm",
+    "ReLU",
     "ReLUSquared",
     "Regulated",
+    "RelativeBias",
     "Rotary",
+    "RotaryInterpolated",
+    "RotaryLlama3",
+    "RotaryNTK",
+    "RotaryYaRN",
     "SelfAttention",
     "SiLU",
     "Sinusoidal",

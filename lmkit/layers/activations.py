@@ -32,6 +32,14 @@ class SiLU(Activation):
         return F.silu(x)
 
 
+class ReLU(Activation):
+    """The positive part (Nair and Hinton 2010)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape to the same shape."""
+        return F.relu(x)
+
+
 class ReLUSquared(Activation):
     """The square of the positive part (So et al. 2021, Primer, arXiv:2109.08668)."""
 

@@ -15,7 +15,7 @@ class MLP(FeedForward):
     Args:
         dim: width D, given by the network.
         hidden: width of the middle; none is 4 D.
-        activation: the function in the middle, `GELU` or `ReLUSquared`.
+        activation: the function in the middle, `GELU`, `ReLU` or `ReLUSquared`.
         bias: whether both projections add a learned offset.
     """
 
@@ -40,12 +40,13 @@ class MLP(FeedForward):
 
 
 class Gated(FeedForward):
-    """A gate multiplied into the middle (Shazeer 2020, arXiv:2002.05202): SwiGLU with `SiLU`, GeGLU with `GELU`.
+    """A gate multiplied into the middle (Shazeer 2020, arXiv:2002.05202): SwiGLU with `SiLU`, GeGLU with `GELU`, ReGLU
+    with `ReLU`.
 
     Args:
         dim: width D, given by the network.
         hidden: width of the middle; none is 8/3 D, as many weights as an MLP of 4 D, rounded up to a multiple of 32.
-        activation: the function of the gate, `SiLU` or `GELU`.
+        activation: the function of the gate, `SiLU`, `GELU` or `ReLU`.
         bias: whether the three projections add a learned offset.
     """
 

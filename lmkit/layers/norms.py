@@ -14,24 +14,26 @@ class LayerNorm(Norm):
         dim: width D, given by the network.
         eps: added to the variance before the root.
         bias: whether a learned offset is added.
+        weight: whether each number is multiplied by a learned one; OLMo's has neither (arXiv:2402.00838).
     """
 
-    def __init__(self, dim: int, eps: float = 1e-5, bias: bool = True) -> None:
+    def __init__(self, dim: int, eps: float = 1e-5, bias: bool = True, weight: bool = True) -> None:
         super().__init__()
-        self.eps = eps
-        self.weight = nn.Parameter(torch.empty(dim))
+        self.shape, self.eps = (dim,), eps
+        self.weight = nn.Parameter(torch.empty(dim)) if weight else None
         self.bias = nn.Parameter(torch.empty(dim)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """The identity scale."""
-        nn.init.ones_(self.weight)
+        if self.weight is not None:
+            nn.init.ones_(self.weight)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) to (..., D)."""
-        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+        return F.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
 
 
 class RMSNorm(Norm):
@@ -40,18 +42,72 @@ class RMSNorm(Norm):
     Args:
         dim: width D, given by the network.
         eps: added to the mean square before the root.
+        weight: whether each number is multiplied by a learned one; nanochat's are not.
     """
 
-    def __init__(self, dim: int, eps: float = 1e-6) -> None:
+    def __init__(self, dim: int, eps: float = 1e-6, weight: bool = True) -> None:
         super().__init__()
-        self.eps = eps
-        self.weight = nn.Parameter(torch.empty(dim))
+        self.shape, self.eps = (dim,), eps
+        self.weight = nn.Parameter(torch.empty(dim)) if weight else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """The identity scale."""
-        nn.init.ones_(self.weight)
+        if self.weight is not None:
+            nn.init.ones_(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) to (..., D)."""
-        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
+        return F.rms_norm(x, self.shape, _as(self.weight, x.dtype), self.eps)
+
+
+class L2Norm(Norm):
+    """Divides by the Euclidean length and multiplies by one learned number: as a norm of queries and keys, query-key
+    normalisation (Henry et al. 2020, arXiv:2010.04245); as a norm of the stream, ScaleNorm (Nguyen and Salazar 2019,
+    arXiv:1910.05895).
+
+    With one for the queries and one for the keys, scores lie within the attention's `scale` times the square of
+    `start`, plus and minus. Left alone, the root of K with the attention's own 1 / root of K, they start as those of
+    RMSNorm do. The paper has instead `scale: 1`, and log2(L^2 - L) for rows of L tokens as the square of `start`.
+
+    Args:
+        dim: width D, given by the network, or K, given by the attention.
+        start: the first value of the learned number; none for the root of `dim`.
+        eps: the least length that is divided by.
+    """
+
+    def __init__(self, dim: int, start: float | None = None, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.start, self.eps = dim**0.5 if start is None else start, eps
+        self.scale = nn.Parameter(torch.empty(1))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """The first length."""
+        nn.init.constant_(self.scale, self.start)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) to (..., D)."""
+        precise = torch.promote_types(x.dtype, torch.float32)
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=precise)
+        return x * (self.scale / length.clamp(min=self.eps)).to(x.dtype)
+
+
+class NoNorm(Norm):
+    """Nothing: leaves each vector as it is.
+
+    Args:
+        dim: unused, given by the network.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) as it is."""
+        return x
+
+
+def _as(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """The tensor, if there is one, in that dtype: fused kernels want one dtype for all."""
+    return None if tensor is None else tensor.to(dtype)

@@ -1,4 +1,4 @@
-"""Positions: how a network learns the order of its tokens."""
+"""Positions that are added to the embeddings, and none; see also rotary.py and biases.py."""
 
 import torch
 from torch import Tensor
@@ -44,55 +44,9 @@ class Sinusoidal(Position):
 
     def forward(self, x: Tensor, positions: Tensor) -> tuple[Tensor, At]:
         """(B, T, D) to (B, T, D), with nothing for the layers."""
-        angles = _angles(positions, self.dim, self.base)
+        angles = positions.unsqueeze(-1).float() * geometric(self.dim, self.base, positions.device)  # (B, T, D / 2)
         waves = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)
         return x + (self.scale * waves).to(x.dtype), At()
-
-
-class Rotary(Position):
-    """Rotates queries and keys by their positions (Su et al. 2021, arXiv:2104.09864), halves split as in Hugging Face.
-
-    Args:
-        dim: width D, given by the network.
-        heads: number of heads, given by the network.
-        context: unused, given by the network.
-        base: the longest wavelength over 2 pi, in tokens.
-    """
-
-    def __init__(self, dim: int, heads: int, context: int, base: float = 10000.0) -> None:
-        super().__init__()
-        if dim % (2 * heads):
-            raise UserError(
-                f"Rotary needs heads of an even width, but dim {dim} over {heads} heads is {dim / heads:g}: "
-                f"choose dim as a multiple of {2 * heads}, or another number of heads"
-            )
-        self.head_dim, self.base = dim // heads, base
-
-    def forward(self, x: Tensor, positions: Tensor) -> tuple[Tensor, At]:
-        """Leaves (B, T, D) as it is; gives the layers the rotation."""
-        angles = _angles(positions, self.head_dim, self.base)
-        angles = torch.cat([angles, angles], dim=-1).unsqueeze(1)  # (B, 1, T, K)
-        return x, At(rotation=(angles.cos().to(x.dtype), angles.sin().to(x.dtype)))
-
-
-class ALiBi(Position):
-    """Lowers each score in proportion to the distance (Press et al. 2021, arXiv:2108.12409).
-
-    Args:
-        dim: unused, given by the network.
-        heads: number of heads, given by the network; each has its slope.
-        context: unused, given by the network.
-    """
-
-    def __init__(self, dim: int, heads: int, context: int) -> None:
-        super().__init__()
-        self.slopes = _alibi_slopes(heads)
-
-    def forward(self, x: Tensor, positions: Tensor) -> tuple[Tensor, At]:
-        """Leaves (B, T, D) as it is; gives the layers the bias."""
-        # bfloat16 cannot tell 256 tokens from 257
-        slopes = torch.tensor(self.slopes, device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
-        return x, At(bias=lambda distance: -slopes[:, None, None] * distance)
 
 
 class NoPosition(Position):
@@ -112,14 +66,7 @@ class NoPosition(Position):
         return x, At()
 
 
-def _angles(positions: Tensor, dim: int, base: float) -> Tensor:
-    """Positions (B, T) to angles (B, T, dim / 2): frequency i is base^(-2i / dim); in float32."""
-    powers = torch.arange(0, dim, 2, device=positions.device).float() / dim
-    return positions.unsqueeze(-1).float() * (1.0 / base**powers)
-
-
-def _alibi_slopes(heads: int) -> list[float]:
-    """2^(-8i / heads) for i = 1..heads; past a power of two, every other slope of the next one (the paper's code)."""
-    whole = 2 ** (heads.bit_length() - 1)
-    slopes = [2 ** (-8 * (i + 1) / whole) for i in range(whole)]
-    return slopes + [2 ** (-4 * (i + 1) / whole) for i in range(0, 2 * (heads - whole), 2)]
+def geometric(width: int, base: float, device: torch.device) -> Tensor:
+    """Frequencies in radians a token (width / 2): base^(-2i / width) for i from 0 on; in float32."""
+    powers = torch.arange(0, width, 2, device=device).float() / width
+    return 1.0 / base**powers

@@ -193,7 +193,7 @@ def test_a_plugin_is_used_by_its_name_and_found_again(run, toy):
 def test_a_checkpoint_says_which_plugin_it_lacks(run, toy):
     moved = Path("moved.py")
     text = (ROOT / "plugins/dynamic_tanh.py").read_text()
-    moved.write_text(text.replace("DynamicTanh", "MovedTanh").replace("ScaledRotary", "MovedRotary"))
+    moved.write_text(text.replace("DynamicTanh", "MovedTanh").replace("LearnedScale", "MovedScale"))
     assert run("fit", "-c", RECIPE, *toy, "--plugins=moved.py", "--model.network.norm=MovedTanh")[0] == 0
     moved.rename("elsewhere.py")
     code, _, errors = run("generate", "runs/gpt-small")

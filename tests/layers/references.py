@@ -50,3 +50,65 @@ def attention(
                 weights = scores.exp() / scores.exp().sum()
                 y[b, h, t] = sum(w * v[b, h // groups, s] for w, s in zip(weights, seen, strict=True))
     return y
+
+
+def l2_norm(x: list[float], scale: float) -> list[float]:
+    return [scale * number / math.sqrt(sum(other**2 for other in x)) for number in x]
+
+
+def plain_frequency(i: int, width: int, base: float) -> float:
+    return base ** (-2 * i / width)
+
+
+def interpolated_frequency(i: int, width: int, base: float, factor: float) -> float:
+    return plain_frequency(i, width, base) / factor
+
+
+def ntk_frequency(i: int, width: int, base: float, factor: float) -> float:
+    """The share that pair i has of the factor, in powers: none for the first pair, all for the last."""
+    return plain_frequency(i, width, base) * factor ** -(i / (width / 2 - 1))
+
+
+def yarn_frequency(
+    i: int,
+    width: int,
+    base: float,
+    factor: float,
+    original_context: float,
+    fast: float = 32,
+    slow: float = 1,
+    truncate: bool = True,
+) -> float:
+    def pair_that_turns(times: float) -> float:  # original_context * base^(-2 pair / width) = 2 pi times
+        return width / 2 * math.log(original_context / (2 * math.pi * times), base)
+
+    first, last = pair_that_turns(fast), pair_that_turns(slow)
+    if truncate:
+        first, last = math.floor(first), math.ceil(last)
+    first, last = max(first, 0), min(last, width - 1)
+    slowed = min(max((i - first) / (last - first), 0), 1)
+    plain = plain_frequency(i, width, base)
+    return slowed * plain / factor + (1 - slowed) * plain
+
+
+def llama3_frequency(
+    i: int, width: int, base: float, factor: float, low: float, high: float, original_context: float
+) -> float:
+    plain = plain_frequency(i, width, base)
+    wavelength = 2 * math.pi / plain
+    if wavelength < original_context / high:
+        return plain
+    if wavelength > original_context / low:
+        return plain / factor
+    kept = (original_context / wavelength - low) / (high - low)
+    return (1 - kept) * plain / factor + kept * plain
+
+
+def bucket(distance: int, buckets: int, longest: int, both_ways: bool) -> int:
+    """T5's bucket of a query minus a key: the last whose first distance is not above this one."""
+    if both_ways:
+        half = buckets // 2
+        return bucket(abs(distance), half, longest, False) + (half if distance < 0 else 0)
+    single = buckets // 2
+    starts = [*range(single), *(single * (longest / single) ** (i / single) for i in range(single))]
+    return max(number for number, start in enumerate(starts) if start <= max(distance, 0) + 1e-9)

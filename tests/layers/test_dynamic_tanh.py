@@ -5,7 +5,6 @@ import sys
 import pytest
 import torch
 
-from lmkit.layers import Rotary
 from lmkit.network import Decoder
 from lmkit.registry import load_plugins
 from tests.conftest import ROOT
@@ -35,17 +34,23 @@ def test_it_is_its_formula(plugin):
     torch.testing.assert_close(norm(x), torch.tensor(expected, dtype=torch.float64))
 
 
-def test_embeddings_are_scaled_and_rotated_as_ever(plugin):
-    x, positions = torch.randn(2, 7, 16, dtype=torch.float64), torch.arange(7)[None]
-    scaled, at = plugin.ScaledRotary(16, 4, 7).double()(x, positions)
-    _, plain = Rotary(16, 4, 7)(x, positions)
-    torch.testing.assert_close(scaled, 4 * x)
-    torch.testing.assert_close(at.rotation, plain.rotation)
+def test_embeddings_are_scaled_by_the_root_of_the_width_at_first(plugin):
+    torch.manual_seed(0)
+    scaled = Decoder(50, 16, 16, 2, 4, norm=plugin.DynamicTanh, embedding_norm=plugin.LearnedScale)
+    torch.manual_seed(0)
+    plain = Decoder(50, 16, 16, 2, 4, norm=plugin.DynamicTanh, embedding_scale=4.0)
+    ids = torch.randint(50, (2, 16))
+    torch.testing.assert_close(scaled(ids), plain(ids), rtol=0, atol=0)
+    torch.nn.init.constant_(scaled.embedding_norm.scale, 3.0)
+    plain.embedding_scale = 3.0
+    torch.testing.assert_close(scaled(ids), plain(ids), rtol=0, atol=0)
+    scaled(ids).sum().backward()
+    assert scaled.embedding_norm.scale.grad.item()
 
 
 def test_a_network_of_both_is_causal(plugin):
     torch.manual_seed(0)
-    network = Decoder(50, 16, 24, 2, 4, norm=plugin.DynamicTanh, position=plugin.ScaledRotary).double()
+    network = Decoder(50, 16, 24, 2, 4, norm=plugin.DynamicTanh, embedding_norm=plugin.LearnedScale).double()
     ids = torch.randint(50, (2, 16))
     other = ids.clone()
     other[:, 9:] = (other[:, 9:] + 1) % 50

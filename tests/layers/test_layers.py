@@ -5,6 +5,10 @@ from functools import partial
 
 import pytest
 import torch
+from transformers.activations import ACT2FN
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
+from transformers.models.nanochat.modeling_nanochat import NanoChatRMSNorm
+from transformers.models.olmo.modeling_olmo import OlmoLayerNorm
 
 from lmkit.errors import UserError
 from lmkit.layers import (
@@ -13,9 +17,12 @@ from lmkit.layers import (
     ALiBi,
     At,
     Gated,
+    L2Norm,
     LayerNorm,
     Learned,
+    NoNorm,
     NoPosition,
+    ReLU,
     ReLUSquared,
     RMSNorm,
     Rotary,
@@ -45,16 +52,82 @@ def filled(module):
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_layer_norm(bias):
-    norm = filled(LayerNorm(D, eps=0.1, bias=bias))
+@pytest.mark.parametrize("weight", [True, False])
+def test_layer_norm(bias, weight):
+    norm = filled(LayerNorm(D, eps=0.1, bias=bias, weight=weight))
     x = torch.randn(2, T, D)
-    torch.testing.assert_close(norm(x), references.layer_norm(x, norm.weight, norm.bias, 0.1))
+    scale = norm.weight if weight else torch.ones(D)
+    torch.testing.assert_close(norm(x), references.layer_norm(x, scale, norm.bias, 0.1))
+    assert [name for name, _ in norm.named_parameters()] == ["weight"] * weight + ["bias"] * bias
 
 
-def test_rms_norm():
-    norm = filled(RMSNorm(D, eps=0.1))
+@pytest.mark.parametrize("weight", [True, False])
+def test_rms_norm(weight):
+    norm = filled(RMSNorm(D, eps=0.1, weight=weight))
     x = torch.randn(2, T, D)
-    torch.testing.assert_close(norm(x), references.rms_norm(x, norm.weight, 0.1))
+    torch.testing.assert_close(norm(x), references.rms_norm(x, norm.weight if weight else torch.ones(D), 0.1))
+    assert [name for name, _ in norm.named_parameters()] == ["weight"] * weight
+
+
+def test_l2_norm():
+    norm, x = filled(L2Norm(D)), torch.randn(2, T, D, requires_grad=True)
+    expected = [[references.l2_norm(row, norm.scale.item()) for row in rows] for rows in x.tolist()]
+    torch.testing.assert_close(norm(x), torch.tensor(expected))
+    assert torch.autograd.gradcheck(norm, (x,))
+    assert torch.autograd.gradcheck(lambda scale: torch.func.functional_call(norm, {"scale": scale}, x), (norm.scale,))
+
+
+def test_l2_norm_of_nothing_is_nothing_and_has_a_gradient():
+    x = torch.zeros(1, D, requires_grad=True)
+    y = L2Norm(D)(x)
+    y.sum().backward()
+    assert not y.any()
+    assert x.grad.isfinite().all()
+
+
+def test_l2_norm_starts_as_rms_norm_or_where_it_is_told():
+    x = torch.randn(2, T, D)
+    torch.testing.assert_close(L2Norm(D)(x), RMSNorm(D, eps=0.0)(x))
+    torch.testing.assert_close(L2Norm(D, start=3.0)(x).norm(dim=-1), torch.full((2, T), 3.0))
+
+
+def test_query_key_norm_bounds_the_scores():
+    layer = SelfAttention(D, 2, qk_norm=partial(L2Norm, start=4.0), scale=1.0)
+    layer.k.weight = layer.q.weight  # so that a query and its own key are alike, and their score is the greatest
+    q, k = layer.q_norm(layer.q(torch.randn(9, D))), layer.k_norm(layer.k(torch.randn(9, D)))
+    assert (q @ k.T).abs().max() <= 16 + 1e-9
+    torch.testing.assert_close((q * q).sum(-1), torch.full((9,), 16.0))
+
+
+def test_no_norm():
+    x = torch.randn(2, T, D)
+    assert NoNorm(D)(x) is x
+    assert not list(NoNorm(D).parameters())
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (RMSNorm(D, eps=0.1), LlamaRMSNorm(D, eps=0.1)),
+        (RMSNorm(D, eps=0.1, weight=False), NanoChatRMSNorm(eps=0.1)),
+        (LayerNorm(D, weight=False, bias=False), OlmoLayerNorm(D)),
+    ],
+)
+def test_norms_are_those_of_transformers(ours, theirs):
+    filled(ours)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, T, D)
+    torch.testing.assert_close(ours.double()(x), theirs.double()(x), rtol=0, atol=1e-5)  # theirs reckon in float32
+
+
+@pytest.mark.parametrize("make", [RMSNorm, partial(RMSNorm, weight=False), L2Norm, NoNorm])
+@pytest.mark.parametrize("autocast", [True, False])
+def test_norms_keep_the_dtype(make, autocast):
+    x = torch.randn(2, T, D, dtype=torch.bfloat16)
+    norm = make(D) if autocast else make(D).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        assert norm(x).dtype == torch.bfloat16
+    torch.testing.assert_close(norm(x).double(), make(D)(x.double()), rtol=0.02, atol=0.02)
 
 
 @pytest.mark.parametrize(
@@ -63,12 +136,24 @@ def test_rms_norm():
         (GELU(), lambda x: x * (1 + torch.erf(x / math.sqrt(2))) / 2),
         (GELU("tanh"), lambda x: x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2),
         (SiLU(), lambda x: x / (1 + torch.exp(-x))),
+        (ReLU(), lambda x: torch.where(x > 0, x, 0.0)),
         (ReLUSquared(), lambda x: torch.where(x > 0, x * x, 0.0)),
     ],
 )
 def test_activations(activation, reference):
     x = 3 * torch.randn(100)
     torch.testing.assert_close(activation(x), reference(x))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [(GELU(), "gelu"), (GELU("tanh"), "gelu_new"), (SiLU(), "silu"), (ReLU(), "relu"), (ReLUSquared(), "relu2")],
+)
+def test_activations_are_those_of_transformers(ours, theirs):
+    x = (3 * torch.randn(100)).requires_grad_()
+    torch.testing.assert_close(ours(x), ACT2FN[theirs](x))
+    other = torch.autograd.grad(ACT2FN[theirs](x).sum(), x)
+    torch.testing.assert_close(torch.autograd.grad(ours(x).sum(), x), other)
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -79,7 +164,7 @@ def test_mlp(bias):
     torch.testing.assert_close(mlp(x), up.clamp(min=0) ** 2 @ mlp.out.weight.T + (mlp.out.bias if bias else 0))
 
 
-@pytest.mark.parametrize("activation", [SiLU, GELU])
+@pytest.mark.parametrize("activation", [SiLU, GELU, ReLU])
 def test_gated(activation):
     gated = filled(Gated(D, hidden=5, activation=activation))
     x = torch.randn(2, T, D)
