@@ -16,6 +16,7 @@ from lmkit.layers.kinds import (
     Position,
     Regulated,
 )
+from lmkit.layers.latent_attention import LatentAttention
 from lmkit.layers.norms import LayerNorm, RMSNorm
 from lmkit.layers.positions import ALiBi, Learned, NoPosition, Rotary, Sinusoidal
 
@@ -30,6 +31,7 @@ __all__ = [
     "Embedding",
     "FeedForward",
     "Gated",
+    "LatentAttention",
     "LayerNorm",
     "Learned",
     "Linear",

@@ -6,11 +6,12 @@ from lmkit.layers.kernels.banded import banded, can_band
 from lmkit.layers.kernels.by_document import by_document, can_part
 from lmkit.layers.kernels.dense import dense
 from lmkit.layers.kernels.flex import can_flex, flex
+from lmkit.layers.kernels.grouped import can_group, grouped
 from lmkit.layers.kernels.job import Job
 from lmkit.layers.kernels.varlen import can_vary, varlen
 from lmkit.layers.kinds import At
 
-KERNELS = ((varlen, can_vary), (flex, can_flex), (banded, can_band), (by_document, can_part))
+KERNELS = ((varlen, can_vary), (flex, can_flex), (banded, can_band), (by_document, can_part), (grouped, can_group))
 """Each kernel with the question whether it can do a job well; the first that can does it, and else `dense`."""
 
 
