@@ -17,6 +17,7 @@ from lmkit.layers.kinds import (
     Position,
     Regulated,
 )
+from lmkit.layers.latent_attention import LatentAttention
 from lmkit.layers.norms import L2Norm, LayerNorm, NoNorm, RMSNorm
 from lmkit.layers.positions import Learned, NoPosition, Sinusoidal
 from lmkit.layers.rotary import Rotary
@@ -34,6 +35,7 @@ __all__ = [
     "FeedForward",
     "Gated",
     "L2Norm",
+    "LatentAttention",
     "LayerNorm",
     "Learned",
     "Linear",

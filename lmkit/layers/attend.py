@@ -7,10 +7,11 @@ from lmkit.layers.kernels.by_document import by_document, can_part
 from lmkit.layers.kernels.dense import dense
 from lmkit.layers.kernels.flex import can_flex, flex
 from lmkit.layers.kernels.job import Job
+from lmkit.layers.kernels.shared_keys import can_share, shared_keys
 from lmkit.layers.kernels.varlen import can_vary, varlen
 from lmkit.layers.kinds import At
 
-KERNELS = ((varlen, can_vary), (flex, can_flex), (banded, can_band), (by_document, can_part))
+KERNELS = ((varlen, can_vary), (flex, can_flex), (banded, can_band), (by_document, can_part), (shared_keys, can_share))
 """Each kernel with the question whether it can do a job well; the first that can does it, and else `dense`."""
 
 
