@@ -156,9 +156,8 @@ def shares(bench: Bench) -> None:
         own = next(steps[name] for name in steps if "gpt-small" in name)
         for name, seconds in alone.items():
             each = 1e6 * seconds / ROWS / CONTEXT
-            print(
-                f"| {name} | {number} | {each:.2f} | {number * seconds / steps[name]:.0%} | {steps[name] / own:.2f} |"
-            )
+            share = number * seconds / steps[name]
+            print(f"| {name} | {number} | {each:.2f} | {share:.0%} | {steps[name] / own:.2f} |")
     steps = bench.medians({name: bench.network(position=recipe) for name, recipe in POSITIONS.items()})
     own = next(steps[name] for name in steps if "gpt-small" in name)
     for name, seconds in steps.items():

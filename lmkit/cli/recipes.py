@@ -49,6 +49,8 @@ def read_recipes(arguments: Sequence[str]) -> Recipes:
         plugins += [_locate(plugin, Path(value).parent) for plugin in _plugins_of(Path(value))]
         rest += [option, value]
     name = _name(paths[0]) if paths else "run"
+    if not paths and any(option.partition("=")[0].endswith(".help") for option in rest[1:]):
+        rest.insert(1, "--model=Pretraining")  # whose network has all the parts that help may be asked for
     return Recipes(name, list(dict.fromkeys(plugins)), rest)
 
 
