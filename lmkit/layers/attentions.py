@@ -167,17 +167,23 @@ class NoGate(nn.Module):
         return y
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotates each pair (i, i + R / 2) of the first R numbers of each head (B, H, T, K); cos and sin have R numbers.
+def rotate(x: Tensor, cos: Tensor, sin: Tensor, whole: bool = False) -> Tensor:
+    """Rotates each pair (i, i + R / 2) of the first R numbers of each head (B, H, T, K).
+
+    Args:
+        x: queries or keys.
+        cos: (B or 1, 1, T, R).
+        sin: (B or 1, 1, T, R).
+        whole: whether R has to be K.
 
     Raises:
-        UserError: the heads have fewer than R numbers.
+        UserError: the heads have fewer than R numbers, or more where all were to be rotated.
     """
     width = cos.size(-1)
-    if width > x.size(-1):
+    if width > x.size(-1) or (whole and width < x.size(-1)):
         raise UserError(
             f"the position rotates {width} numbers of a head, but the attention's have {x.size(-1)}: set the "
-            "position's width (of Rotary and its kin) to no more than that"
+            f"position's width (of Rotary and its kin) to {x.size(-1)}, or to less for a part of them"
         )
     turned, rest = x[..., :width], x[..., width:]
     first, second = turned.chunk(2, dim=-1)

@@ -46,12 +46,23 @@ class Memory(NamedTuple):
     """The document of each state (B, S), as the queries' own are numbered; none if a row is one."""
 
 
+class Rotation(NamedTuple):
+    """By what the first R numbers of queries and keys are rotated."""
+
+    cos: Tensor
+    """(B or 1, 1, T, R)."""
+    sin: Tensor
+    """(B or 1, 1, T, R)."""
+    whole: bool = False
+    """Whether it is meant for whole heads, so that heads of another width are a mistake."""
+
+
 @dataclass(frozen=True)
 class At:
     """Where the tokens of one forward stand: made once by the position, handed to every layer.
 
     Attributes:
-        rotation: cosines and sines, each (B or 1, 1, T, R), which rotate the first R numbers of queries and keys.
+        rotation: cosines and sines, which rotate the first R numbers of queries and keys.
         bias: maps the distance query minus key (T, S) to what is added to the scores (H, T, S).
         documents: the document that each token belongs to (B, T); attention stays within it.
         cache: the past of the layer that is asked.
@@ -60,7 +71,7 @@ class At:
         masks: those that `attend` has made in this forward, for the layers to come.
     """
 
-    rotation: tuple[Tensor, Tensor] | None = None
+    rotation: Rotation | None = None
     bias: Callable[[Tensor], Tensor] | None = None
     documents: Tensor | None = None
     cache: Past | None = None

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from lmkit.errors import UserError
-from lmkit.layers.kinds import At, Position
+from lmkit.layers.kinds import At, Position, Rotation
 from lmkit.layers.positions import geometric
 
 
@@ -37,14 +37,14 @@ class Rotary(Position):
             raise UserError(f"{name} rotates pairs, but width is {width}: give an even number from 2 on")
         if base <= 1:
             raise UserError(f"base of {name} is {base:g}: give a number of tokens above 1, such as 10000")
-        self.width, self.base = dim // heads if width is None else width, base
+        self.width, self.base, self.whole = dim // heads if width is None else width, base, width is None
 
     def forward(self, x: Tensor, positions: Tensor) -> tuple[Tensor, At]:
         """Leaves (B, T, D) as it is; gives the layers the rotation."""
         angles = positions.unsqueeze(-1).float() * self.frequencies(positions.device)
         angles = torch.cat([angles, angles], dim=-1).unsqueeze(1)  # (B, 1, T, R)
         cos, sin = angles.cos() * self.amplitude, angles.sin() * self.amplitude
-        return x, At(rotation=(cos.to(x.dtype), sin.to(x.dtype)))
+        return x, At(rotation=Rotation(cos.to(x.dtype), sin.to(x.dtype), self.whole))
 
     def frequencies(self, device: torch.device) -> Tensor:
         """By how much each pair turns a token, in radians (R / 2), in float32."""
