@@ -15,9 +15,13 @@ from lmkit.layers.kinds import (
     Norm,
     Position,
     Regulated,
+    Router,
+    Routing,
 )
+from lmkit.layers.mixture import MixtureOfExperts
 from lmkit.layers.norms import LayerNorm, RMSNorm
 from lmkit.layers.positions import ALiBi, Learned, NoPosition, Rotary, Sinusoidal
+from lmkit.layers.routers import SigmoidRouter, SoftmaxRouter
 
 __all__ = [
     "GELU",
@@ -34,6 +38,7 @@ __all__ = [
     "Learned",
     "Linear",
     "Memory",
+    "MixtureOfExperts",
     "NoPosition",
     "Norm",
     "Position",
@@ -41,9 +46,13 @@ __all__ = [
     "ReLUSquared",
     "Regulated",
     "Rotary",
+    "Router",
+    "Routing",
     "SelfAttention",
     "SiLU",
+    "SigmoidRouter",
     "Sinusoidal",
+    "SoftmaxRouter",
     "attend",
     "rotate",
 ]
