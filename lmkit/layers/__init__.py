@@ -16,12 +16,16 @@ from lmkit.layers.kinds import (
     Norm,
     Position,
     Regulated,
+    Router,
+    Routing,
 )
 from lmkit.layers.latent_attention import LatentAttention
+from lmkit.layers.mixture import MixtureOfExperts
 from lmkit.layers.norms import L2Norm, LayerNorm, NoNorm, RMSNorm
 from lmkit.layers.positions import Learned, NoPosition, Sinusoidal
 from lmkit.layers.rotary import Rotary
 from lmkit.layers.rotary_scaled import RotaryInterpolated, RotaryLlama3, RotaryNTK, RotaryYaRN
+from lmkit.layers.routers import SigmoidRouter, SoftmaxRouter
 
 __all__ = [
     "GELU",
@@ -40,6 +44,7 @@ __all__ = [
     "Learned",
     "Linear",
     "Memory",
+    "MixtureOfExperts",
     "NoNorm",
     "NoPosition",
     "Norm",
@@ -54,9 +59,13 @@ __all__ = [
     "RotaryLlama3",
     "RotaryNTK",
     "RotaryYaRN",
+    "Router",
+    "Routing",
     "SelfAttention",
     "SiLU",
+    "SigmoidRouter",
     "Sinusoidal",
+    "SoftmaxRouter",
     "attend",
     "rotate",
 ]

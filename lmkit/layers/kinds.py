@@ -1,7 +1,7 @@
 """The kinds of layer: one abstract class each. To subclass a kind is to register: its class name works in YAML.
 
 Letters used for shapes everywhere: B batch, T time (tokens of a row), S time of the keys (past and present),
-D width (`dim`), H heads, K width of one head, V vocabulary.
+D width (`dim`), H heads, K width of one head, V vocabulary; in mixtures E experts, k of them active for a token.
 
 A layer is an ordinary `nn.Module` whose constructor signature is its configuration. What comes first in the signature
 is given by the network; the rest is the user's. A layer that owns a tensor has a `reset_parameters` that reads its own
@@ -95,12 +95,25 @@ class Regulated(nn.Module):
         super().__init__()
         self.side_losses, self.figures = {}, {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies, which are without what the last forward left: tensors of its graph, that cannot be copied."""
+        return {**super().__getstate__(), "side_losses": {}, "figures": {}}
+
     def after_step(self, add_up: Callable[[Tensor], Tensor]) -> None:
         """Adjusts itself after an optimizer step.
 
         Args:
             add_up: gives the sum of a tensor over all processes that train together.
         """
+
+
+class Routing(NamedTuple):
+    """Where tokens go in a mixture of experts."""
+
+    experts: Tensor
+    """The k experts that each token chose (B, T, k), in [0, E)."""
+    weights: Tensor
+    """Of what each of them gives, (B, T, k)."""
 
 
 class Activation(nn.Module, ABC):
@@ -127,6 +140,14 @@ class FeedForward(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) to (B, T, D)."""
+
+
+class Router(Regulated, ABC):
+    """Chooses experts for each token; constructed with `dim, experts, active`, which are D, E and k."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Routing:
+        """(B, T, D) to k different experts for each token."""
 
 
 class Attention(nn.Module, ABC):

@@ -119,16 +119,19 @@ class ParallelTwoNorms(Block):
 
 
 def scale_out(branch: Attention | FeedForward, factor: float) -> None:
-    """Multiplies the deviation of the first values of a branch's projection into the stream.
+    """Multiplies the deviation of the first values of a branch's projection into the stream, and of those of the
+    feed-forwards that it is a sum of, such as an expert that a mixture's tokens share.
 
     Raises:
-        UserError: the projection does not carry its deviation.
+        UserError: a projection does not carry its deviation.
     """
-    out: Any = branch.out
-    if not hasattr(out, "std"):
-        raise UserError(
-            f"the projection `out` is a {type(out).__name__}, but its start is scaled with the depth, which "
-            "needs lmkit.layers.Linear: use that in the layer"
-        )
-    out.std *= factor
-    out.reset_parameters()
+    inner = (part for part in branch.modules() if isinstance(part, FeedForward) and part is not branch)
+    for part in (branch, *inner):
+        out: Any = part.out
+        if not hasattr(out, "std"):
+            raise UserError(
+                f"the projection `out` is a {type(out).__name__}, but its start is scaled with the depth, which "
+                "needs lmkit.layers.Linear: use that in the layer"
+            )
+        out.std *= factor
+        out.reset_parameters()
