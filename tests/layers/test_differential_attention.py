@@ -13,6 +13,7 @@ from lmkit.errors import UserError
 from lmkit.layers import ALiBi, At, NoPosition, RMSNorm, Rotary, SelfAttention
 from lmkit.layers.kinds import initialize
 from lmkit.network import Decoder
+from lmkit.network.cache import LayerCache
 from lmkit.network.pattern import Layer
 from lmkit.registry import load_plugins
 from tests.conftest import ROOT
@@ -103,6 +104,13 @@ def test_cached_decoding_equals_reading_at_once(make, position, options):
     cache = network.cache()
     pieces = [network(piece, cache=cache) for piece in ids.split((6, 1, 1, 4, 4), dim=1)]
     torch.testing.assert_close(torch.cat(pieces, dim=1), network(ids), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(("window", "kept"), [(None, 32), (5, 4)])
+def test_its_cache_is_as_large_as_that_of_self_attention(make, window, kept):
+    cache = LayerCache(32)
+    make(D, H, kv_heads=2, window=window)(torch.randn(3, T, D), At(cache=cache))
+    assert cache.bytes == 3 * kept * 2 * (2 * 6) * 8  # rows, tokens, keys and values, numbers, bytes of a float64
 
 
 @pytest.mark.parametrize("position", [Rotary, ALiBi])

@@ -211,6 +211,12 @@ def test_its_cache_holds_latents_and_one_key():
     assert bytes_of[heads] == 3 * 32 * 2 * D * 8
 
 
+def test_with_a_window_its_cache_holds_no_more_than_that():
+    cache = LayerCache(32)
+    LatentAttention(D, H, window=5, **WIDTHS)(torch.randn(3, T, D), At(cache=cache))
+    assert cache.bytes == 3 * (5 - 1) * (10 + 4) * 8
+
+
 def test_layers_of_a_pattern_may_differ_in_their_attention():
     pattern = [Layer(attention=LatentAttention), Layer(attention=SelfAttention)]
     network = filled(Decoder(50, 16, D, 2, H, pattern=pattern), std=0.3)
