@@ -13,7 +13,7 @@ from typing import Any, get_args, get_type_hints
 from lightning import Callback, LightningDataModule, LightningModule
 from torch.optim import Optimizer
 
-from lmkit.layers.kinds import Activation, Attention, FeedForward, Norm, Position
+from lmkit.layers.kinds import Activation, Attention, FeedForward, Norm, Position, Router
 from lmkit.network import Block, Network
 from lmkit.optim import Schedule
 from lmkit.registry import classes, near, origin
@@ -27,6 +27,7 @@ KINDS: tuple[type, ...] = (
     FeedForward,
     Norm,
     Position,
+    Router,
     Schedule,
     Optimizer,
     Callback,

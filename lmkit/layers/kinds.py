@@ -85,7 +85,8 @@ class Regulated(nn.Module):
 
     Each forward in training leaves `side_losses`, scalars in nats a token that are added to the loss, already weighted,
     and `figures`, scalars to be logged. A training loop adds up the former and calls `after_step` once after each
-    optimizer step; `Task` does both.
+    optimizer step; `Task` does both. Activations may be recomputed in the backward pass, but not by the reentrant kind,
+    whose first forward has no graph.
     """
 
     side_losses: dict[str, Tensor]

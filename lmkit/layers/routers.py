@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lmkit.errors import UserError
+from lmkit.layers.balance import row_loss, switch_loss
 from lmkit.layers.experts import count
 from lmkit.layers.kinds import Linear, Router, Routing
 
@@ -183,28 +184,3 @@ class PreciseLinear(Linear):
 def weigh(weights: Tensor, normalise: bool, scale: float) -> Tensor:
     """The weights (..., k) of a token's experts, brought to a sum of 1 if wanted, and then scaled."""
     return scale * (weights / (weights.sum(-1, keepdim=True) + 1e-20) if normalise else weights)
-
-
-def switch_loss(scores: Tensor, choices: Tensor) -> Tensor:
-    """E times the sum over the experts of their share of the tokens times their mean score: k if even.
-
-    Args:
-        scores: of each token (B, T, E), which sum to 1.
-        choices: of each token (B, T, k).
-    """
-    experts = scores.size(-1)
-    scores = scores.flatten(0, 1)
-    shares = count(choices, experts).sum(0) / scores.size(0)
-    return experts * (shares * scores.mean(0)).sum()
-
-
-def row_loss(scores: Tensor, loads: Tensor) -> Tensor:
-    """The same for each row by itself, over k, and its mean over the rows: 1 if even.
-
-    Args:
-        scores: of each token (B, T, E), of any sum.
-        loads: number of tokens of each row that chose an expert (B, E).
-    """
-    shares = loads / loads.sum(-1, keepdim=True)
-    means = (scores / scores.sum(-1, keepdim=True)).mean(1)  # (B, E)
-    return scores.size(-1) * (shares * means).sum(-1).mean()
