@@ -37,7 +37,7 @@ def checks_of(cls: type) -> list[Check]:
 
 def title(subject: Subject) -> str:
     """What is checked, where it comes from, and at which size."""
-    options = ", ".join(f"{name}={value!r}" for name, value in subject.given.items())
+    options = ", ".join(f"{name}={_named(value)}" for name, value in subject.options.items())
     dim, heads, context, depth = subject.size
     place = os.path.relpath(source) if (source := origin(subject.cls)).endswith(".py") else source
     names = [position.__name__ for position in subject.positions] if subject.kind in MIXING else []
@@ -56,3 +56,9 @@ def table(found: list[Result]) -> str:
     count = {status: sum(one.status == status for one in found) for status in ("pass", "fail", "n/a")}
     last = f"{count['pass']} passed, {count['fail']} failed, {count['n/a']} not applicable"
     return "\n".join([*(f"  {line.rstrip()}" for line in lines), last])
+
+
+def _named(value: Any) -> str:
+    """An option as text; a recipe by the name of its class."""
+    value = getattr(value, "func", value)
+    return value.__name__ if isinstance(value, type) else repr(value)

@@ -38,7 +38,7 @@ class Subject:
 
     Args:
         cls: a concrete class of one of the kinds of `GIVEN`.
-        options: what a recipe would name in `init_args`; a part of a kind may be left out.
+        options: what a recipe would name in `init_args`; parts and numbers without a default may be left out.
 
     Raises:
         UserError: the class is of no kind, or no size suits it.
@@ -52,6 +52,7 @@ class Subject:
         self.cls, self.kind, self.given = cls, kind, dict(options or {})
         self.parameters = signature(cls)
         self.size = self._suitable()
+        self.options = self._options(self.size)
 
     def make(self, size: Size | None = None, **changes: Any) -> Any:
         """A fresh layer, as its constructor leaves it."""
@@ -147,15 +148,19 @@ class Subject:
         raise UserError(f"{self.cls.__name__} refuses every size up to dim {SIZES[-1].dim}: {refused}")
 
     def _options(self, size: Size) -> dict[str, Any]:
-        """The options given, and a plain part for each part that has no default."""
+        """The options given, and for each one without a default a plain part, or the number 2."""
         plain = {CrossAttention: partial(CrossAttention, heads=size.heads), Norm: RMSNorm, Activation: GELU}
         plain |= {Attention: SelfAttention, FeedForward: MLP, Position: Rotary}
-        chosen: dict[str, Any] = {}
+        hints, chosen = _hints(self.cls), dict[str, Any]()
         for parameter in self.parameters[len(GIVEN[self.kind](size)) :]:
-            if parameter.default is parameter.empty:
-                result = (typing.get_args(_hints(self.cls).get(parameter.name)) or (None,))[-1]
-                if result in plain:
-                    chosen[parameter.name] = plain[result]
+            hint = hints.get(parameter.name)
+            result = (typing.get_args(hint) or (None,))[-1]  # of a recipe
+            if parameter.default is not parameter.empty:
+                continue
+            if hint in (int, float):
+                chosen[parameter.name] = hint(2)
+            elif result in plain:
+                chosen[parameter.name] = plain[result]
         return chosen | self.given
 
 

@@ -25,7 +25,7 @@ def resolve(target: str, plugins: Sequence[str] = ()) -> list[type]:
     path = Path(target)
     if path.suffix == ".py" or path.is_dir():
         load_plugins([*plugins, target])
-        inside = sorted((cls for cls in known() if _lies_in(cls, path.resolve())), key=_line)
+        inside = sorted((cls for cls in known() if _lies_in(cls, path.resolve())), key=_place)
         if not inside:
             kinds = ", ".join(kind.__name__ for kind in GIVEN)
             raise UserError(f"{target} defines no class of a kind: make one a subclass of {kinds}")
@@ -58,6 +58,7 @@ def _lies_in(cls: type, path: Path) -> bool:
     return file.resolve() == path or path in file.resolve().parents
 
 
-def _line(cls: type) -> tuple[str, int]:
-    """Where a class stands, so that classes come in the order of their files."""
-    return origin(cls), getattr(cls, "__firstlineno__", 0)
+def _place(cls: type) -> tuple[str, int]:
+    """Where a class stands, so that classes come in the order in which their files define them."""
+    names = [*vars(sys.modules[cls.__module__])]
+    return origin(cls), names.index(cls.__name__) if cls.__name__ in names else len(names)

@@ -9,10 +9,11 @@ import pytest
 
 from lmkit.errors import UserError
 from lmkit.layers import MLP, ReLUSquared, RMSNorm, SelfAttention, SiLU
+from lmkit.network import CrossPreNorm
 from lmkit.optim.schedules import WarmupCosine
 from lmkit.testing import CHECKS, Result, Subject, check, check_all, conformance, table
 from lmkit.testing.command import _read
-from lmkit.testing.kit import checks_of
+from lmkit.testing.kit import checks_of, title
 from lmkit.testing.targets import known, resolve
 from tests.conftest import ROOT
 from tests.testing import broken
@@ -42,14 +43,12 @@ def test_a_plugin_conforms(file, capsys):
 
 
 OPTIONS = [
-    {"kv_heads": 2, "window": 5},
-    {"qk_norm": RMSNorm, "soft_cap": 5.0, "sinks": True},
-    {"gated": True, "bias": True},
-    {"head_dim": 8, "scale": 0.3, "out_bias": True},
+    {"kv_heads": 2, "window": 5, "qk_norm": RMSNorm, "gated": True, "bias": True},
+    {"head_dim": 8, "scale": 0.3, "soft_cap": 5.0, "sinks": True, "out_bias": True},
 ]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: " ".join(options))
+@pytest.mark.parametrize("options", OPTIONS, ids=" ".join)
 def test_attention_conforms_with_its_options(options):
     subject = Subject(SelfAttention, options)
     found = [one(subject) for one in checks_of(SelfAttention) if one.name not in SLOW]
@@ -98,6 +97,16 @@ def test_the_command_prints_tables_and_gives_the_exit_code(capsys):
     assert said.endswith("1 of 2 do not conform: BrokenHelp\n")
     with pytest.raises(UserError, match="nothing to check"):
         check_all([])
+
+
+def test_an_option_without_default_is_chosen_and_said(monkeypatch):
+    subject = Subject(CrossPreNorm)
+    assert title(subject).startswith(
+        "CrossPreNorm(cross=CrossAttention), Block of lmkit.network.cross_block, at dim 24"
+    )
+    assert title(subject).endswith("with Rotary and ALiBi")
+    monkeypatch.setattr(broken.BrokenSmall.__init__, "__defaults__", None)
+    assert Subject(broken.BrokenSmall).options == {"least": 2}
 
 
 def test_options_of_the_command_line_are_read_as_a_recipe_is(capsys):

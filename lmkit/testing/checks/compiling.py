@@ -1,7 +1,8 @@
 """`torch.compile` in one piece: no graph break, forward and backward as without it.
 
-The backend is `aot_eager`: it captures forward and backward as for the real one, which is where graph breaks are found,
-then runs them as they are. So no C++ compiler is needed, and a check takes about a second.
+The backend is `aot_eager_decomp_partition`: it captures forward and backward, where graph breaks are found, takes them
+apart and divides them as the real one does, then runs them as they are. So no C++ compiler is needed, and a check takes
+about a second.
 """
 
 from typing import Any
@@ -15,6 +16,7 @@ from lmkit.testing.subject import Subject, run
 from lmkit.testing.suite import LAYERS, check
 
 EXACT = 1e-10
+BACKEND = "aot_eager_decomp_partition"
 
 
 @check(
@@ -25,7 +27,7 @@ def compiles(subject: Subject) -> str | None:
     eager = _both(subject, run)
     torch.compiler.reset()
     try:
-        compiled = _both(subject, torch.compile(run, fullgraph=True, backend="aot_eager", dynamic=False))
+        compiled = _both(subject, torch.compile(run, fullgraph=True, backend=BACKEND, dynamic=False))
     except torch._dynamo.exc.Unsupported as error:
         raise Failed(clean(error)) from error
     finally:
