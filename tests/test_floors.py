@@ -15,7 +15,7 @@ FLOORS = (
     ("__init__", "errors"),
     ("layers", "data", "optim", "losses"),
     ("network", "registry", "checkpoints"),
-    ("tasks", "inference"),
+    ("tasks", "inference", "testing"),
     ("callbacks", "cli"),
 )
 """The rooms of `lmkit/` (folders, and files at its top) from the ground up."""
@@ -28,7 +28,7 @@ LIGHTNING = ("lightning", "pytorch_lightning")
 FORBIDDEN = {
     "layers": (*LIGHTNING, "tokenizers", "torch.distributed"),
     "data": ("lmkit.network", "lmkit.layers"),
-    **dict.fromkeys(("losses", "network", "optim", "registry", "inference"), LIGHTNING),
+    **dict.fromkeys(("losses", "network", "optim", "registry", "inference", "testing"), LIGHTNING),
 }
 """Modules, with all below them, that a room must not import."""
 

@@ -45,6 +45,14 @@ class DepthScaled(Block):
 class DeepNorm(Block):
     """Weighs the stream against each branch before norming their sum (Wang et al. 2022, arXiv:2203.00555): by
     (2 depth)^(1/4), as for a decoder; the projections into the stream start smaller by (8 depth)^(-1/4).
+
+    Args:
+        dim: width D, given by the network.
+        depth: number of blocks, given by the network.
+        norm: recipe of a norm, given by the network.
+        attention: given by the network.
+        feed_forward: given by the network.
+        dropout: share of each branch's output set to zero in training.
     """
 
     gives_normed = True

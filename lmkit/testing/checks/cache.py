@@ -1,0 +1,64 @@
+"""The cache: what is read in pieces, or token by token, equals what is read at once."""
+
+import torch
+
+from lmkit.layers import Attention
+from lmkit.network.cache import LayerCache
+from lmkit.testing.reading import cached, read
+from lmkit.testing.results import Failed, NotApplicable, difference, hold, short
+from lmkit.testing.subject import MIXING, Subject
+from lmkit.testing.suite import LAYERS, check
+
+EXACT = 1e-10
+PIECES = (6, 1, 1, 4, 4)
+LONG = (70, 1, 9, 64, 6)
+"""Pieces of a longer row, about the chunks of fast kernels, 64 as a rule."""
+WINDOW = 5
+
+
+@check("cache", LAYERS, "keep all that later tokens need by at.cache.append, rotated already, or in at.cache.state")
+def parity(subject: Subject) -> str | None:
+    """Pieces and single tokens, in a network with each position that the layer runs with, and longer rows alone."""
+    worst = _parity(subject)
+    if subject.kind in MIXING:
+        worst = max(worst, _long(subject))
+    return short(worst)
+
+
+@check("cache with a window", (Attention,), "give the window to at.cache.append, which keeps no more than that")
+def windowed(subject: Subject) -> str | None:
+    """The same with a window, and a past that does not outgrow it."""
+    if not subject.has("window"):
+        raise NotApplicable("it has no option `window`")
+    worst = _parity(subject, window=WINDOW)
+    network, tokens = subject.network(window=WINDOW), subject.tokens(1)
+    cache, roomy = network.cache(), network.cache(4 * subject.size.context)
+    cached(network, tokens[:, :8], (1,) * 8, cache)
+    cached(network, tokens[:, :8], (1,) * 8, roomy)
+    before = cache.bytes
+    cached(network, tokens[:, 8:], (1,) * 8, cache)
+    if (most := max(cache.bytes, roomy.bytes)) > before:
+        raise Failed(f"the cache outgrows a window of {WINDOW} tokens, to {most} bytes", f"{most} bytes")
+    return f"{short(worst)}, {cache.bytes} bytes"
+
+
+def _parity(subject: Subject, **options: int) -> float:
+    tokens, worst = subject.tokens(), 0.0
+    for position in subject.positions:
+        network = subject.network(position, **options)
+        whole = read(network, tokens)
+        for pieces, said in ((PIECES, f"pieces of {PIECES} tokens"), ((1,) * 16, "single tokens")):
+            worst = max(worst, difference(cached(network, tokens, pieces), whole))
+            hold(worst, EXACT, f"{said} through the cache differ from the row at once")
+    return worst
+
+
+def _long(subject: Subject) -> float:
+    layer, x = subject.layer(), subject.stream(1, sum(LONG))
+    cache, first, pieces = LayerCache(sum(LONG)), 0, []
+    for piece in x.split(LONG, dim=1):
+        pieces.append(subject.call(layer, piece, first=first, cache=cache)[0])
+        first += piece.size(1)
+    worst = difference(torch.cat(pieces, dim=1), subject.call(layer, x)[0])
+    hold(worst, EXACT, f"of {sum(LONG)} tokens, pieces of {LONG} through the cache differ from the row at once")
+    return worst

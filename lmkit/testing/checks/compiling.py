@@ -1,0 +1,50 @@
+"""`torch.compile` in one piece: no graph break, forward and backward as without it.
+
+The backend is `aot_eager_decomp_partition`: it captures forward and backward, where graph breaks are found, takes them
+apart and divides them as the real one does, then runs them as they are. So no C++ compiler is needed, and a check takes
+about a second.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lmkit.testing.reading import side_losses
+from lmkit.testing.results import Failed, clean, difference, hold, short
+from lmkit.testing.subject import Subject, run
+from lmkit.testing.suite import LAYERS, check
+
+EXACT = 1e-10
+BACKEND = "aot_eager_decomp_partition"
+
+
+@check(
+    "compiles whole", LAYERS, "ask no tensor for its value in forward (`if` on a tensor, .tolist(), numpy)", runs=True
+)
+def compiles(subject: Subject) -> str | None:
+    """In training, with `fullgraph=True`."""
+    eager = _both(subject, run)
+    torch.compiler.reset()
+    try:
+        compiled = _both(subject, torch.compile(run, fullgraph=True, backend=BACKEND, dynamic=False))
+    except torch._dynamo.exc.Unsupported as error:
+        raise Failed(clean(error)) from error
+    finally:
+        torch.compiler.reset()
+    worst = max((difference(value, compiled[name]) for name, value in eager.items()), default=0.0)
+    hold(worst, EXACT, "compiled, it gives other results or gradients", "say it to PyTorch, or write it in other words")
+    return short(worst)
+
+
+def _both(subject: Subject, function: Any) -> dict[str, Tensor]:
+    """Outputs and gradients of a layer in training that is run by a function."""
+    torch.manual_seed(0)
+    layer, x = subject.layer().train(), subject.stream().requires_grad_()
+    outputs = function(layer, *subject.arguments(x))
+    loss = sum(y.square().sum() for y in outputs if y.requires_grad) + side_losses(layer)
+    if isinstance(loss, Tensor):
+        loss.backward()
+    found = {f"output {number}": y.detach() for number, y in enumerate(outputs)}
+    gradients = {name: parameter.grad for name, parameter in [("the input", x), *layer.named_parameters()]}
+    return found | {name: gradient for name, gradient in gradients.items() if gradient is not None}

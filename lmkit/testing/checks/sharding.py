@@ -1,0 +1,87 @@
+"""The table `shards`: two halves of a layer, cut as it says, add up to the whole.
+
+`columns` cuts what a matrix gives (dimension 0 of weight and bias, or of a bare parameter), `rows` what it takes
+(dimension 1 of the weight; the bias is added once), `experts` leaves a rank half of a stack of matrices. Both halves read the same input, as on two ranks; nothing is sent,
+so that one process suffices.
+"""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lmkit.layers import Attention, FeedForward
+from lmkit.testing.results import Failed, NotApplicable, difference, hold, short
+from lmkit.testing.subject import Subject
+from lmkit.testing.suite import check
+
+EXACT = 1e-10
+CUTS = {"columns": 0, "rows": 1}
+EXPERTS = "experts"
+"""The word for stacks: a rank computes what tokens ask of its own experts, here by others that give zero."""
+
+
+@check(
+    "two ranks", (FeedForward, Attention), "cut by columns what feeds the heads or the middle, `out` by rows", runs=True
+)
+def two_ranks(subject: Subject) -> str | None:
+    """The outputs of the two halves, added."""
+    table: dict[str, str] | None = getattr(subject.cls, "shards", None)
+    if table is None:
+        raise NotApplicable("not declared: it has no table `shards`")
+    if words := sorted(set(table.values()) - {*CUTS, EXPERTS}):
+        raise Failed(f"shards says {', '.join(words)}", do=f"say one of {', '.join((*CUTS, EXPERTS))}")
+    layer, x = subject.layer(), subject.stream()
+    halves = [_half(layer, table, rank) for rank in (0, 1)]
+    whole = subject.call(layer, x)[0]
+    worst = difference(sum(subject.call(half, x)[0] for half in halves), whole)  # type: ignore[arg-type]
+    hold(worst, EXACT, "two halves, cut by shards, do not add up to the whole")
+    return short(worst)
+
+
+def _half(layer: nn.Module, table: dict[str, str], rank: int) -> Any:
+    """A copy of a layer with only this rank's part of the tensors that the table names."""
+    half = copy.deepcopy(layer)
+    for name, cut in table.items():
+        if not hasattr(half, name.partition(".")[0]):
+            raise Failed(f"shards names {name}, which the layer does not have", do="correct the name, or take it out")
+        owner, _, last = name.rpartition(".")
+        try:
+            part = half.get_submodule(owner)
+        except AttributeError:  # these options leave it out
+            continue
+        thing = getattr(part, last, None)
+        if isinstance(thing, nn.Parameter):
+            setattr(part, last, _cut(thing, CUTS[cut], rank, name))
+        elif isinstance(thing, nn.Module) and [*thing.parameters()]:
+            _cut_module(thing, cut, rank, name)
+    return half
+
+
+def _cut_module(part: nn.Module, cut: str, rank: int, name: str) -> None:
+    weight, bias = getattr(part, "weight", None), getattr(part, "bias", None)
+    if not isinstance(weight, Tensor):
+        raise Failed(f"shards names {name}, which has no weight", do="name a matrix or a parameter")
+    if cut == EXPERTS:
+        part.weight = _own_experts(weight, rank, name)
+        return
+    part.weight = _cut(weight, CUTS[cut], rank, name)
+    if isinstance(bias, Tensor):
+        part.bias = _cut(bias, 0, rank, name) if cut == "columns" else nn.Parameter(bias.detach() * (rank == 0))
+
+
+def _cut(tensor: Tensor, dim: int, rank: int, name: str) -> nn.Parameter:
+    if tensor.dim() <= dim or tensor.size(dim) % 2:
+        raise Failed(f"{name} of shape {tuple(tensor.shape)} has no halves along dimension {dim}")
+    return nn.Parameter(torch.chunk(tensor.detach(), 2, dim)[rank].clone())
+
+
+def _own_experts(weight: Tensor, rank: int, name: str) -> nn.Parameter:
+    """A stack (E, ...) in which only this rank's half is not zero."""
+    half = weight.size(0) // 2
+    if weight.dim() < 3 or weight.size(0) % 2:
+        raise Failed(f"{name} of shape {tuple(weight.shape)} is no stack of an even number of matrices")
+    own = torch.zeros_like(weight)
+    own[rank * half :][:half] = weight.detach()[rank * half :][:half]
+    return nn.Parameter(own)

@@ -1,0 +1,64 @@
+"""All checks of one class, and the table of what they found."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from lmkit.registry import origin
+from lmkit.testing.checks import CHECKS
+from lmkit.testing.given import kind_of
+from lmkit.testing.results import Result
+from lmkit.testing.subject import MIXING, Subject
+from lmkit.testing.suite import Check
+
+
+def check(cls: type, options: dict[str, Any] | None = None) -> list[Result]:
+    """What all checks of a class's kind find.
+
+    Args:
+        cls: a concrete class of a kind.
+        options: what a recipe would name in `init_args`; its defaults otherwise.
+
+    Raises:
+        UserError: the class is of no kind, or cannot be constructed.
+    """
+    return [*results(Subject(cls, options))]
+
+
+def results(subject: Subject) -> Iterator[Result]:
+    """What the checks find, one after another."""
+    return (one(subject) for one in checks_of(subject.cls))
+
+
+def checks_of(cls: type) -> list[Check]:
+    """The checks that are for the kind of a class."""
+    return [one for one in CHECKS if kind_of(cls) in one.kinds]
+
+
+def title(subject: Subject) -> str:
+    """What is checked, where it comes from, and at which size."""
+    options = ", ".join(f"{name}={_named(value)}" for name, value in subject.options.items())
+    dim, heads, context, depth = subject.size
+    place = os.path.relpath(source) if (source := origin(subject.cls)).endswith(".py") else source
+    names = [position.__name__ for position in subject.positions] if subject.kind in MIXING else []
+    read_with = f", with {' and '.join(names)}" if names else ""
+    return (
+        f"{subject.cls.__name__}({options}), {subject.kind.__name__} of {place}, "
+        f"at dim {dim}, heads {heads}, context {context}, depth {depth}{read_with}"
+    )
+
+
+def table(found: list[Result]) -> str:
+    """Results as aligned text, with a last line that counts them."""
+    rows = [(one.check, one.status, one.figure, one.said) for one in found]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)) for row in rows]
+    count = {status: sum(one.status == status for one in found) for status in ("pass", "fail", "n/a")}
+    last = f"{count['pass']} passed, {count['fail']} failed, {count['n/a']} not applicable"
+    return "\n".join([*(f"  {line.rstrip()}" for line in lines), last])
+
+
+def _named(value: Any) -> str:
+    """An option as text; a recipe by the name of its class."""
+    value = getattr(value, "func", value)
+    return value.__name__ if isinstance(value, type) else repr(value)

@@ -1,0 +1,141 @@
+"""Each check fails on a layer that breaks what it looks for, and no other one does, but for those that must."""
+
+import pytest
+
+from lmkit.testing import CHECKS, Subject, check
+from lmkit.testing.kit import checks_of
+from tests.testing import broken, broken_schedules
+
+FUTURE = {"no future: tokens", "no future: gradients"}
+CACHE = {"cache", "cache with a window"}  # the latter has a past too
+NETWORK = FUTURE | {"bfloat16", "autocast bfloat16", "rows apart", "documents apart", "cache"}  # each builds one
+
+FOUND: dict[str, set[str]] = {
+    "BrokenNowhere": set(),
+    "BrokenOptions": {"constructor"},
+    "BrokenHelp": {"documented"},
+    "BrokenDtype": NETWORK - {"autocast bfloat16"} | {"shape and dtype", "gradients"},
+    "BrokenShape": NETWORK | {"shape and dtype"},
+    "BrokenConstant": {"bfloat16"},
+    "BrokenAutocast": {"autocast bfloat16"},
+    "BrokenFuture": FUTURE | CACHE,
+    "BrokenChunk": {"no future: tokens", "cache", "documents apart"},
+    "BrokenGradientLeak": {"no future: gradients", "gradients"},
+    "BrokenPosition": FUTURE | {"cache", "documents apart"},
+    "BrokenRows": {"rows apart"},
+    "BrokenRowsAlways": {"rows apart", "documents apart"},
+    "BrokenDocuments": {"documents apart"},
+    "BrokenLongDocuments": {"documents apart"},
+    "BrokenOffset": CACHE | {"documents apart"},
+    "BrokenForgetting": CACHE,
+    "BrokenBlock": {"cache"},
+    "BrokenWindow": {"cache with a window"},
+    "BrokenGradient": {"gradients"},
+    "BrokenDead": {"every parameter learns"},
+    "BrokenUnused": {"every parameter learns"},
+    "BrokenNoReset": NETWORK | {"filled after meta"},
+    "BrokenReset": {"filled after meta"},
+    "BrokenBuffer": {"state dict"},
+    "BrokenTensor": {"state dict", "size on meta"},
+    "BrokenRandom": {"repeats", "rows apart", "compiles whole"},
+    "BrokenNoise": NETWORK - {"no future: gradients"} | {"repeats", "gradients", "state dict"},
+    "BrokenBreak": {"compiles whole"},
+    "BrokenBranch": {"compiles whole", "size on meta"},
+    "BrokenTable": {"two ranks"},
+    "BrokenNames": {"two ranks"},
+    "BrokenHeads": {"two ranks"} | CACHE,
+    "BrokenCounter": {"function of the step"},
+    "BrokenFall": {"function of the step"},
+}
+SLOW = "compiles whole"
+
+
+def failures(cls: type, but: str = "") -> dict[str, str]:
+    """The checks that fail, with what they say."""
+    subject = Subject(cls)
+    found = [one(subject) for one in checks_of(cls) if one.name != but]
+    return {result.check: result.said for result in found if result.status == "fail"}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_is_broken_is_found_and_nothing_else(name):
+    cls = getattr(broken, name, None) or getattr(broken_schedules, name)
+    found = failures(cls, but="" if SLOW in FOUND[name] else SLOW)
+    assert found.keys() == FOUND[name]
+    assert all(said and "\n" not in said for said in found.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, found in FOUND.items() if SLOW not in found])
+def test_what_is_broken_otherwise_compiles(name):
+    cls = getattr(broken, name, None) or getattr(broken_schedules, name)
+    assert all(one(Subject(cls)).status == "pass" for one in checks_of(cls) if one.name == SLOW)
+
+
+IMPORTING = '''
+import numpy as np
+from torch import Tensor
+
+from lmkit.errors import UserError
+from lmkit.layers import Activation
+
+
+class BrokenImports(Activation):
+    """Comes with another package."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * np.pi
+'''
+
+
+@pytest.fixture
+def importing(tmp_path):
+    (tmp_path / "broken_imports.py").write_text(IMPORTING)
+    return tmp_path / "broken_imports.py"
+
+
+def test_a_file_that_needs_another_package_cannot_be_exported(importing):
+    from lmkit.testing.targets import resolve
+
+    (cls,) = resolve(str(importing))
+    assert failures(cls) == {
+        "export": "its file imports numpy: let the file import torch, lmkit.layers and the standard library only"
+    }
+
+
+def test_a_class_without_a_file_is_not_judged_by_its_imports():
+    space = {"__name__": "nowhere"}
+    exec(IMPORTING.replace("BrokenImports", "BrokenNowhereAtAll"), space)
+    (result,) = (result for result in check(space["BrokenNowhereAtAll"]) if result.check == "export")
+    assert (result.status, result.said) == ("n/a", "its source is not in a file")
+
+
+def test_every_check_has_something_that_it_fails_on():
+    assert set().union(*FOUND.values(), {"export"}) == {one.name for one in CHECKS}
+
+
+@pytest.mark.parametrize(
+    ("name", "which", "said"),
+    [
+        ("BrokenOptions", "constructor", "**kwargs: float hides options from recipes and help: write each option"),
+        ("BrokenHelp", "documented", "no word about slope: describe it in the class docstring"),
+        ("BrokenFuture", "no future: tokens", "tokens from 1 on change outputs before them by"),
+        ("BrokenChunk", "no future: tokens", "of 150 tokens, those from 71 on change outputs before them by"),
+        ("BrokenRows", "rows apart", "other rows change a row in training by"),
+        ("BrokenLongDocuments", "documents apart", "documents of 40, 100, 10 tokens differ"),
+        ("BrokenDead", "every parameter learns", "no gradient reaches scale: use it in forward"),
+        ("BrokenNoReset", "filled after meta", "BrokenNoReset owns scale but has no reset_parameters(): write one"),
+        ("BrokenNoReset", "cache", "BrokenNoReset owns scale but has no reset_parameters(): write one"),
+        ("BrokenTensor", "state dict", "tables is a bare tensor, which is neither saved nor moved: register_buffer()"),
+        ("BrokenNames", "two ranks", "shards names down, which the layer does not have: correct the name"),
+        ("BrokenShape", "cache", "the layer stops here, mend that first"),
+    ],
+)
+def test_what_is_said_names_what_to_mend(name, which, said):
+    assert said in failures(getattr(broken, name), but=SLOW)[which]
+
+
+def test_a_mixture_is_not_judged_by_halves(monkeypatch):
+    monkeypatch.setattr(broken.BrokenTable, "shards", {"up": "experts", "out": "experts"})
+    (result,) = (result for result in check(broken.BrokenTable) if result.check == "two ranks")
+    assert (result.status, result.said) == ("n/a", "not yet checked: a table with experts")

@@ -1,0 +1,190 @@
+"""The kit itself: every built-in layer and the plugin conform, and the command and the pytest helper say so."""
+
+import inspect
+import subprocess
+import sys
+from functools import cache
+
+import pytest
+
+from lmkit.errors import UserError
+from lmkit.layers import MLP, ReLUSquared, RMSNorm, SelfAttention, SiLU
+from lmkit.network import CrossPreNorm
+from lmkit.optim.schedules import WarmupCosine
+from lmkit.testing import CHECKS, Result, Subject, check, check_all, conformance, table
+from lmkit.testing.command import _read
+from lmkit.testing.kit import checks_of, title
+from lmkit.testing.targets import known, resolve
+from tests.conftest import ROOT
+from tests.testing import broken
+
+SLOW = {"compiles whole"}
+PLUGINS = sorted((ROOT / "plugins").glob("*.py"))
+BUILT_IN = [cls for cls in known() if cls.__module__.startswith("lmkit.")]
+SUBJECT = cache(Subject)
+
+
+def cases(classes):
+    for cls in classes:
+        for one in checks_of(cls):
+            marks = [pytest.mark.slow] if one.name in SLOW else []
+            yield pytest.param(cls, one, id=f"{cls.__name__}-{one.name}", marks=marks)
+
+
+@pytest.mark.parametrize(("cls", "one"), [*cases(BUILT_IN)])
+def test_a_built_in_layer_conforms(cls, one):
+    result = one(SUBJECT(cls))
+    assert result.status != "fail", f"{result.said} ({result.figure})"
+
+
+@pytest.mark.parametrize("file", PLUGINS, ids=[file.stem for file in PLUGINS])
+def test_a_plugin_conforms(file, capsys):
+    assert check_all([str(file)]) == 0, capsys.readouterr().out
+
+
+OPTIONS = [
+    {"kv_heads": 2, "window": 5, "qk_norm": RMSNorm, "gated": True, "bias": True},
+    {"head_dim": 8, "scale": 0.3, "soft_cap": 5.0, "sinks": True, "out_bias": True},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=" ".join)
+def test_attention_conforms_with_its_options(options):
+    subject = Subject(SelfAttention, options)
+    found = [one(subject) for one in checks_of(SelfAttention) if one.name not in SLOW]
+    assert [result for result in found if result.status != "pass"] == []
+
+
+def test_each_kind_has_a_check_and_every_name_is_its_own():
+    assert all(len(checks_of(cls)) >= 3 for cls in BUILT_IN)
+    assert len({one.name for one in CHECKS}) == len(CHECKS)
+
+
+def test_a_layer_is_checked_at_the_first_size_that_suits_it():
+    assert Subject(broken.BrokenSmall).size.dim == 64
+    with pytest.raises(UserError, match=r"BrokenSmall refuses every size up to dim 512: .* 1000 or more is needed"):
+        Subject(broken.BrokenSmall, {"least": 1000})
+    with pytest.raises(UserError, match=r"BrokenSmall cannot be constructed: .*unexpected keyword argument 'most'"):
+        Subject(broken.BrokenSmall, {"most": 1000})
+    with pytest.raises(UserError, match=r"int is of no kind that can be checked: make it a subclass of one of Norm, "):
+        check(int)
+
+
+def test_a_name_is_a_class_and_a_file_is_those_that_it_defines(tmp_path):
+    assert resolve("RMSNorm") == [RMSNorm]
+    assert resolve("lmkit.layers.norms.RMSNorm") == [RMSNorm]
+    file = ROOT / "plugins" / "dynamic_tanh.py"
+    assert [cls.__name__ for cls in resolve(str(file))] == ["DynamicTanh", "ScaledRotary"]
+    assert {"DynamicTanh", "ScaledRotary"} <= {cls.__name__ for cls in resolve(str(file.parent))}
+    (tmp_path / "empty_of_layers.py").write_text("from lmkit.layers import Norm\n")
+    with pytest.raises(UserError, match=r"empty_of_layers\.py defines no class of a kind: make one a subclass of Norm"):
+        resolve(str(tmp_path / "empty_of_layers.py"))
+    with pytest.raises(UserError, match=r"no layer is called RSMNorm: did you mean RMSNorm"):
+        resolve("RSMNorm")
+    with pytest.raises(UserError, match=r"no plugin file nowhere\.py"):
+        resolve("nowhere.py")
+
+
+def test_the_command_prints_tables_and_gives_the_exit_code(capsys):
+    assert check_all(["WarmupCosine", "Constant"]) == 0
+    said = capsys.readouterr().out
+    assert "WarmupCosine(), Schedule of lmkit.optim.schedules" in said
+    assert "3 passed, 0 failed, 0 not applicable" in said
+    assert said.endswith("all 2 conform\n")
+    assert check_all(["BrokenHelp", "Constant"]) == 1
+    said = capsys.readouterr().out
+    assert "documented" in said
+    assert said.endswith("1 of 2 do not conform: BrokenHelp\n")
+    with pytest.raises(UserError, match="nothing to check"):
+        check_all([])
+
+
+def test_an_option_without_default_is_chosen_and_said(monkeypatch):
+    subject = Subject(CrossPreNorm)
+    assert title(subject).startswith(
+        "CrossPreNorm(cross=CrossAttention), Block of lmkit.network.cross_block, at dim 24"
+    )
+    assert title(subject).endswith("with Rotary and ALiBi")
+    monkeypatch.setattr(broken.BrokenSmall.__init__, "__defaults__", None)
+    assert Subject(broken.BrokenSmall).options == {"least": 2}
+
+
+def test_options_of_the_command_line_are_read_as_a_recipe_is(capsys):
+    assert check_all(["WarmupCosine"], options={"warmup": 10}) == 0
+    assert "WarmupCosine(warmup=10)" in capsys.readouterr().out
+    options = _read(MLP, {"hidden": 10, "activation": "ReLUSquared"})
+    assert options["hidden"] == 10
+    assert isinstance(options["activation"](), ReLUSquared)
+    assert Subject(MLP, options).make().up.weight.shape == (10, 24)
+    with pytest.raises(UserError, match="WarmupCosine does not take the options"):
+        check_all(["WarmupCosine"], options={"warm": 10})
+
+
+def test_the_module_runs_without_pytest_and_says_mistakes_in_one_line():
+    program = "import sys; from lmkit.testing.__main__ import main; sys.exit(main() + 10 * ('pytest' in sys.modules))"
+    run = [sys.executable, "-c", program]
+    done = subprocess.run([*run, "WarmupCosine"], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    wrong = subprocess.run([*run, "WarmupCosin"], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.startswith("lmkit: error: no layer is called WarmupCosin: did you mean WarmupCosine")
+    assert wrong.stderr.count("\n") == 1
+
+
+def test_a_table_is_aligned():
+    found = [
+        Result("one", "pass", "1.0e-12"),
+        Result("another", "fail", "", "mend it"),
+        Result("last", "n/a", "", "why"),
+    ]
+    assert table(found).splitlines() == [
+        "  one      pass  1.0e-12",
+        "  another  fail           mend it",
+        "  last     n/a            why",
+        "1 passed, 1 failed, 1 not applicable",
+    ]
+
+
+test_a_norm_of_others_conforms = conformance(broken.BrokenSmall)
+test_a_known_fault_is_expected = conformance(
+    broken.BrokenHelp, options={"slope": 2.0}, known={"documented": "to be written"}
+)
+
+
+def outcome(function, which):
+    """How a case of a conformance test ends, and what it says."""
+    (mark,) = function.pytestmark
+    cls, one = next(case.values for case in mark.args[1] if case.values[1].name == which)
+    try:
+        function(cls, one)
+    except BaseException as end:  # pytest's outcomes are none of Exception
+        return type(end).__name__, str(end)
+    return "passed", ""
+
+
+def test_a_case_ends_as_its_check_does():
+    name, said = outcome(conformance(broken.BrokenHelp), "documented")
+    assert (name, said.partition(" describe")[0]) == ("Failed", "BrokenHelp: documented: no word about slope:")
+    assert outcome(conformance(broken.BrokenHelp), "constructor") == ("passed", "")
+    assert outcome(conformance(SiLU), "every parameter learns") == ("Skipped", "it has no parameters")
+    assert outcome(conformance(SiLU, known={"documented": "why"}), "documented") == (
+        "Failed",
+        "documented holds: take it out of `known`",
+    )
+    assert outcome(conformance(broken.BrokenHelp, known={"documented": "why"}), "documented") == ("XFailed", "why")
+    with pytest.raises(ValueError, match="no check of WarmupCosine is called cache"):
+        conformance(WarmupCosine, known={"cache": "why"})
+
+
+def test_a_check_leaves_the_random_state_as_it_was():
+    import torch
+
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    check(RMSNorm)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_broken_classes_are_not_swept():
+    assert broken.BrokenSmall not in BUILT_IN
+    assert all(not inspect.isabstract(cls) for cls in BUILT_IN)
