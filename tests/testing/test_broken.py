@@ -2,6 +2,7 @@
 
 import pytest
 
+from lmkit.layers import MixtureOfExperts
 from lmkit.testing import CHECKS, Subject, check
 from lmkit.testing.kit import checks_of
 from tests.testing import broken, broken_schedules
@@ -135,7 +136,16 @@ def test_what_is_said_names_what_to_mend(name, which, said):
     assert said in failures(getattr(broken, name), but=SLOW)[which]
 
 
-def test_a_mixture_is_not_judged_by_halves(monkeypatch):
-    monkeypatch.setattr(broken.BrokenTable, "shards", {"up": "experts", "out": "experts"})
-    (result,) = (result for result in check(broken.BrokenTable) if result.check == "two ranks")
-    assert (result.status, result.said) == ("n/a", "not yet checked: a table with experts")
+@pytest.mark.parametrize(
+    ("cls", "table", "said"),
+    [
+        (MixtureOfExperts, {"up": "experts", "gate": "experts", "out": "experts"}, None),
+        (MixtureOfExperts, {}, "do not add up to the whole"),
+        (broken.BrokenTable, {"up": "experts", "out": "experts"}, "is no stack of an even number of matrices"),
+    ],
+)
+def test_experts_are_halved_as_stacks(monkeypatch, cls, table, said):
+    monkeypatch.setattr(cls, "shards", table)
+    (result,) = (result for result in check(cls) if result.check == "two ranks")
+    assert result.status == ("fail" if said else "pass")
+    assert (said or "") in (result.said or "")

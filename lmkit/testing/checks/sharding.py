@@ -1,8 +1,8 @@
 """The table `shards`: two halves of a layer, cut as it says, add up to the whole.
 
 `columns` cuts what a matrix gives (dimension 0 of weight and bias, or of a bare parameter), `rows` what it takes
-(dimension 1 of the weight; the bias is added once), `experts` leaves a rank half of a stack of matrices. Both halves read the same input, as on two ranks; nothing is sent,
-so that one process suffices.
+(dimension 1 of the weight; the bias is added once), `experts` leaves a rank half of a stack of matrices. Both halves
+read the same input, as on two ranks; nothing is sent, so that one process suffices.
 """
 
 import copy
