@@ -22,6 +22,7 @@ from lmkit.tasks import Task
 from tests.conftest import RECIPES
 
 RECIPE = RECIPES / "gpt-small.yaml"
+TRIAL = "--trainer.fast_dev_run=true"
 NORM = '''
 """A norm of a test (arXiv:1234.56789)."""
 from lmkit.layers import RMSNorm
@@ -92,7 +93,7 @@ def test_an_installed_package_is_listed_and_used(run, install, toy):
         line.split()[:4] == ["InstalledNorm", "inst_pkg", "1.2", "1234.56789"]
         for line in run("plugins", "list", "norm")[1].splitlines()
     )
-    code, _, errors = run("fit", "-c", RECIPE, *toy, "--model.network.norm=InstalledNorm")
+    code, _, errors = run("fit", "-c", RECIPE, *toy, "--model.network.norm=InstalledNorm", TRIAL)
     assert code == 0, errors
 
 
@@ -116,7 +117,7 @@ def test_a_broken_file_is_told_with_its_line_and_listed_with_the_others(run):
 
 def test_a_broken_package_stops_nothing_but_is_told_where_a_class_is_unknown(run, install, toy):
     install("torn_pkg", BROKEN.format("Installed"))
-    code, _, errors = run("fit", "-c", RECIPE, *toy)
+    code, _, errors = run("fit", "-c", RECIPE, *toy, TRIAL)
     assert code == 0, errors
     warning = "lmkit: warning: the plugin torn_pkg of the package torn_pkg 1.2 does not import (ZeroDivisionError"
     assert [line for line in errors.splitlines() if line.startswith(warning) and "torn_pkg.py:7" in line]

@@ -45,7 +45,8 @@ class Cost(NamedTuple):
 def can_count(kind: Kind) -> bool:
     """Whether the classes of a kind are layers, called with what a network has at hand."""
     forward = inspect.signature(kind.base.forward).parameters if hasattr(kind.base, "forward") else {}
-    return {*forward} - {"self"} in ({"x"}, {"x", "at"}, {"x", "positions"})
+    called = {*forward} - {"self"} in ({"x"}, {"x", "at"}, {"x", "positions"})
+    return called and {*kind.given} <= {*inspect.signature(Transformer).parameters}
 
 
 def cost(cls: type, kind: Kind, size: Size) -> Cost:

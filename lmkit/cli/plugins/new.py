@@ -57,9 +57,7 @@ def check_name(name: str, base: type, template: str) -> None:
         )
     for cls in usable(base):
         if cls.__name__ == name:
-            raise UserError(
-                f"there is a {base.__name__} called {name} already ({where_from(cls)}): choose another name"
-            )
+            raise UserError(f"a {base.__name__} is called {name} already ({where_from(cls)}): choose another name")
     if re.search(rf"\b{name}\b", template):
         raise UserError(f"the name {name} is used for something else in the file itself: choose another, as My{name}")
 
