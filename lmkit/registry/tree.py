@@ -119,7 +119,7 @@ def _full_source(cls: type) -> str:
 def _package_of(top: str) -> str | None:
     """The distribution that a top-level module was installed with, and its version."""
     for entry in entry_points(group=GROUP):
-        if entry.dist and entry.module.partition(".")[0] == top:
+        if entry.dist and entry.value.partition(":")[0].partition(".")[0].strip() == top:
             return f"{entry.dist.name} {entry.dist.version}"
     found = packages_distributions().get(top)
     return f"{found[0]} {version(found[0])}" if found else None

@@ -13,7 +13,7 @@ from lmkit.cli.plugins.describe import find_classes, usable, where_from
 from lmkit.cli.plugins.options import parse, parser_of
 from lmkit.cli.plugins.snippet import snippet
 from lmkit.errors import UserError
-from lmkit.registry import load_plugins
+from lmkit.registry import try_plugins
 
 TEMPLATES = resources.files("lmkit.cli.plugins") / "templates"
 
@@ -38,7 +38,7 @@ def run(arguments: Sequence[str]) -> None:
     check_name(options.name, base, template)
     path = _path(options.name, options.out)
     _write(path, template.replace("Template", options.name))
-    load_plugins([*plugins, str(path)])
+    try_plugins([*plugins, str(path)])
     print(_next(options.kind, options.name, path))
 
 
