@@ -84,6 +84,11 @@ def hint_of_failures() -> str:
     return f" (not loaded: {told})" if told else ""
 
 
+def top_of(entry: metadata.EntryPoint) -> str:
+    """The top-level module of an entry point."""
+    return entry.value.partition(":")[0].partition(".")[0].strip()
+
+
 def _files(plugins: Iterable[str]) -> Iterator[str]:
     """The plugins, with the files of a folder in its place."""
     for plugin in plugins:

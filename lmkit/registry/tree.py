@@ -11,7 +11,7 @@ from jsonargparse import ArgumentParser
 from torch import nn
 
 from lmkit.errors import UserError
-from lmkit.registry.loading import GROUP, PACKAGE, hint_of_failures
+from lmkit.registry.loading import GROUP, PACKAGE, hint_of_failures, top_of
 
 OWN = ("lmkit", "torch", "lightning", "pytorch_lightning")
 """The packages whose classes are known without any plugin."""
@@ -119,7 +119,7 @@ def _full_source(cls: type) -> str:
 def _package_of(top: str) -> str | None:
     """The distribution that a top-level module was installed with, and its version."""
     for entry in entry_points(group=GROUP):
-        if entry.dist and entry.value.partition(":")[0].partition(".")[0].strip() == top:
+        if entry.dist and top_of(entry) == top:
             return f"{entry.dist.name} {entry.dist.version}"
     found = packages_distributions().get(top)
     return f"{found[0]} {version(found[0])}" if found else None
