@@ -134,7 +134,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, toy: list[str]) -> list[tu
             installed[command.line] = [str(folder / "site")]
         elif command in COMMANDS:
             _, *arguments = shlex.split(command.text)
-            toy_size = toy if arguments[0] == "fit" else ["--count=4"]
+            toy_size = {"fit": toy, "generate": ["--count=4"]}.get(arguments[0], [])
             jobs.append(("lmkit", [*arguments, *toy_size], installed.get(command.line, [])))
         else:
             subprocess.run(command.text, shell=True, cwd=folder, check=True)

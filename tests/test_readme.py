@@ -54,6 +54,14 @@ def test_what_it_does_with_a_run(run, toy, tmp_path):
         assert command[command.index("--prompt") + 1] in out
 
 
+def test_its_commands_about_plugins_run(run):
+    found = commands("plugins")
+    assert [command[1] for command in found] == ["list", "show", "new"]
+    for command in found:
+        code, _, errors = run(*command)
+        assert code == 0, errors
+
+
 def test_the_test_command_is_what_ci_runs():
     assert 'pip install -q -e ".[test]" && pytest' in (ROOT / ".ci/run").read_text()
     assert 'pip install -e ".[test]" && pytest' in README

@@ -8,33 +8,12 @@ import inspect
 import re
 from collections.abc import Iterable, Sequence
 from importlib import import_module
-from typing import Any, get_args, get_type_hints
 
-from lightning import Callback, LightningDataModule, LightningModule
-from torch.optim import Optimizer
+from lmkit.cli.kinds import KINDS, hints, leaves
+from lmkit.registry import classes, hint_of_failures, near, origin
 
-from lmkit.layers.kinds import Activation, Attention, FeedForward, Norm, Position, Router
-from lmkit.network import Block, Network
-from lmkit.optim import Schedule
-from lmkit.registry import classes, near, origin
-from lmkit.tasks import Task
-
-KINDS: tuple[type, ...] = (
-    Activation,
-    Attention,
-    Block,
-    Network,
-    FeedForward,
-    Norm,
-    Position,
-    Router,
-    Schedule,
-    Optimizer,
-    Callback,
-    LightningDataModule,
-    LightningModule,
-)
-ROOTS: dict[str, type] = {"model": LightningModule, "data": LightningDataModule, "callbacks": Callback}
+BASES = tuple(kind.base for kind in KINDS.values())
+ROOTS: dict[str, type] = {"model": KINDS["task"].base, "data": KINDS["data"].base, "callbacks": KINDS["callback"].base}
 
 
 def explain(message: str, options: Iterable[str] = ()) -> str:
@@ -72,20 +51,22 @@ def _missing(key: str, names: Sequence[str]) -> str:
 def _unknown_class(key: str, name: str) -> str:
     kind = _kind_of(key.rsplit(".", 1)[-1])
     if kind is None:
-        return f"{key} is {name}, which is no value that it may have and no class: correct it"
-    known = {name: cls for name, cls in classes(kind).items() if cls is not Task}
-    article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        return f"{key} is {name}, which is no value that it may have and no class: correct it{hint_of_failures()}"
+    known = classes(kind)
     places = {n: f"{n} ({origin(cls)})" for n, cls in sorted(known.items())}
-    for other in KINDS:
+    for other in BASES:
         if name in classes(other) and name not in known:
-            what = f"{'an' if other.__name__[0] in 'AEIOU' else 'a'} {other.__name__}"
-            return f"{key} needs {article} {kind.__name__}, but {name} is {what}: choose {_either(places.values())}"
+            needed, what = _with_article(kind), _with_article(other)
+            return f"{key} needs {needed}, but {name} is {what}: choose {_either(places.values())}"
+    told = f"{key}: no {kind.__name__} is called {name}{hint_of_failures()}"
     if close := near(name, known):
-        return (
-            f"{key}: no {kind.__name__} is called {name}: did you mean {_either(places[n] for n in close)}? "
-            "(a class of your own: add its file to `plugins`)"
-        )
-    return f"{key}: no {kind.__name__} is called {name}: choose {_either(places.values())}, or add a file to `plugins`"
+        meant = _either(places[n] for n in close)
+        return f"{told}: did you mean {meant}? (a class of your own: add its file to `plugins`)"
+    return f"{told}: choose {_either(places.values())}, or add a file to `plugins`"
+
+
+def _with_article(kind: type) -> str:
+    return f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
 
 
 def _unknown_option(option: str, options: Iterable[str]) -> str:
@@ -110,30 +91,12 @@ def _kind_of(parameter: str) -> type | None:
     """The kind that a parameter of this name takes in any known class."""
     if parameter in ROOTS:
         return ROOTS[parameter]
-    for kind in KINDS:
+    for kind in BASES:
         for cls in (kind, *classes(kind).values()):
-            found = _hints(cls).get(parameter)
-            kinds = [k for k in KINDS if found is not None and k in _leaves(found)]
-            if kinds:
+            made = [leaf.cls for leaf in leaves(hints(cls).get(parameter))]
+            if kinds := [k for k in BASES if k in made]:
                 return kinds[-1]
     return None
-
-
-def _hints(cls: type) -> dict[str, Any]:
-    try:
-        return get_type_hints(vars(cls).get("__init__", cls))
-    except (NameError, TypeError):  # a foreign class with annotations that cannot be resolved
-        return {}
-
-
-def _leaves(hint: Any) -> list[Any]:
-    """What a type yields: itself, the members of a union, what a callable returns."""
-    parts = get_args(hint)
-    if not parts:
-        return [hint]
-    if isinstance(parts[0], list):  # Callable[[...], returned]
-        return _leaves(parts[1])
-    return [leaf for part in parts for leaf in _leaves(part)]
 
 
 def _wrong_value(key: str, text: str) -> str:

@@ -17,6 +17,7 @@ COMMANDS = {
     "test": ("trainer", "measure a checkpoint on the test documents (of Text: those of validation)"),
     "predict": ("trainer", "write the loss of each row of text to predictions.jsonl"),
     "generate": ("generate", 'continue a text: lmkit generate runs/gpt-small --prompt "def read("'),
+    "plugins": ("plugins", "list the parts there are, show one, or write a new one: lmkit plugins list norm"),
 }
 """Command: the file of this folder that runs it, and its line of help."""
 
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         command = importlib.import_module(f"lmkit.cli.{_file_of(arguments[0])}")
-        command.run(arguments)
+        return command.run(arguments) or 0
     except UserError as error:
         return _mistake(str(error))
     except RunError as error:
@@ -61,7 +62,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         print(f"lmkit: interrupted{stop}", file=sys.stderr)
         return 130
-    return 0
 
 
 def _file_of(command: str) -> str:

@@ -13,11 +13,11 @@ from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-import lmkit.data.text  # noqa: F401 (known by its class name once it is imported)
 from lmkit.callbacks import KeepRecipe, Samples
 from lmkit.callbacks.report import report, xz_bits_per_byte
 from lmkit.checkpoints import KEY, read
 from lmkit.cli.defaults import SETTINGS, check_counts, trainer_options
+from lmkit.cli.kinds import load
 from lmkit.cli.parser import Parser
 from lmkit.cli.precision import choose_precision
 from lmkit.cli.quiet import quieten
@@ -26,7 +26,6 @@ from lmkit.cli.resume import check_same_model, check_unfinished, precision_of
 from lmkit.cli.runs import ROOT, folder_of, new_folder, resolve
 from lmkit.errors import UserError
 from lmkit.network import Decoder
-from lmkit.registry import load_plugins
 from lmkit.tasks import Task
 
 
@@ -37,7 +36,7 @@ def run(arguments: Sequence[str]) -> None:
         UserError: for every mistake in the command line, the recipe or the data.
     """
     recipes = read_recipes(arguments)
-    load_plugins(recipes.plugins)
+    load(recipes.plugins)
     quieten()
     command, *rest = recipes.arguments
     plugins = [f"--plugins={recipes.plugins}"] if recipes.plugins else []

@@ -1,6 +1,6 @@
 """The conformance kit: whether a layer keeps the contract of its kind, told one check a line.
 
-From the command line `python -m lmkit.testing my_norm.py`; from Python `check(MyNorm)`; as tests of a package of one's
+From the command line `lmkit plugins check my_norm.py`; from Python `check(MyNorm)`; as tests of a package of one's
 own `test_it = conformance(MyNorm)`. What a layer computes, the kit cannot know: compare that with its formula.
 """
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from lmkit.layers import MLP, Activation, Attention, FeedForward, Norm, Position, RMSNorm, SelfAttention
+from lmkit.layers import MLP, Activation, Attention, FeedForward, Norm, Position, RMSNorm, Router, SelfAttention
 from lmkit.network import Block
 from lmkit.optim.schedules import Schedule
 
@@ -26,10 +26,14 @@ SIZES = (Size(24, 4), Size(64, 4), Size(128, 4), Size(512, 4))
 STEPS = 1000
 """The length of a run, for schedules."""
 
+EXPERTS, ACTIVE = 4, 2
+"""Of the mixture that a router is checked in."""
+
 GIVEN: dict[type, Callable[[Size], tuple[Any, ...]]] = {
     Norm: lambda size: (size.dim,),
     Activation: lambda size: (),
     FeedForward: lambda size: (size.dim,),
+    Router: lambda size: (size.dim, EXPERTS, ACTIVE),
     Attention: lambda size: (size.dim, size.heads),
     Position: lambda size: (size.dim, size.heads, size.context),
     Block: lambda size: (size.dim, size.depth, RMSNorm, SelfAttention(size.dim, size.heads), MLP(size.dim)),

@@ -17,15 +17,17 @@ from lmkit.layers import (
     Attention,
     CrossAttention,
     FeedForward,
+    MixtureOfExperts,
     NoPosition,
     Norm,
     Position,
     RMSNorm,
     Rotary,
+    Router,
     SelfAttention,
 )
 from lmkit.network import Block, CrossPreNorm, Decoder
-from lmkit.testing.given import GIVEN, SIZES, Size, kind_of, signature
+from lmkit.testing.given import ACTIVE, EXPERTS, GIVEN, SIZES, Size, kind_of, signature
 from lmkit.testing.reading import memory, read, stir
 
 VOCABULARY = 50
@@ -55,9 +57,12 @@ class Subject:
         self.options = self._options(self.size)
 
     def make(self, size: Size | None = None, **changes: Any) -> Any:
-        """A fresh layer, as its constructor leaves it."""
+        """A fresh layer, as its constructor leaves it; of a router the mixture that it routes."""
         size = size or self.size
-        return self.cls(*GIVEN[self.kind](size), **self._options(size) | changes)
+        options = self._options(size) | changes
+        if self.kind is Router:
+            return _mixture(partial(self.cls, **options), size.dim)
+        return self.cls(*GIVEN[self.kind](size), **options)
 
     def layer(self, seed: int = 0, **changes: Any) -> Any:
         """A layer in float64 whose parameters are stirred, not in training."""
@@ -78,6 +83,8 @@ class Subject:
             parts["block"] = partial(CrossPreNorm, cross=partial(self.cls, heads=self.size.heads, **options))
         elif self.kind is Activation:
             parts["feed_forward"] = partial(MLP, activation=recipe)
+        elif self.kind is Router:
+            parts["feed_forward"] = lambda dim: _mixture(recipe, dim)
         else:
             parts[place.get(self.kind, "block")] = recipe
         dim, heads, context, depth = self.size
@@ -162,6 +169,10 @@ class Subject:
             elif result in plain:
                 chosen[parameter.name] = plain[result]
         return chosen | self.given
+
+
+def _mixture(router: Any, dim: int) -> MixtureOfExperts:
+    return MixtureOfExperts(dim, EXPERTS, ACTIVE, router=router)
 
 
 def run(layer: Any, x: Tensor, *more: Any) -> list[Tensor]:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import torch
 
 from lmkit.errors import UserError
-from lmkit.layers import Activation, Attention, FeedForward, Norm, Position
+from lmkit.layers import Activation, Attention, FeedForward, Norm, Position, Router
 from lmkit.network import Block
 from lmkit.testing.results import Failed, NotApplicable, Result, clean
 from lmkit.testing.subject import Subject
 
-LAYERS: tuple[type, ...] = (Norm, Activation, FeedForward, Attention, Position, Block)
+LAYERS: tuple[type, ...] = (Norm, Activation, FeedForward, Router, Attention, Position, Block)
 """The kinds that are modules."""
 
 

@@ -187,13 +187,14 @@ def test_a_truncated_checkpoint_is_named(run, toy):
         assert "is truncated" in errors
 
 
-def test_two_classes_of_one_name_are_told_apart(tmp_path, toy):
+def test_a_plugin_that_takes_the_name_of_a_built_in_class_is_refused(tmp_path, toy):
     (tmp_path / "twin.py").write_text(HALF.replace("Half", "RMSNorm"))
     # in a process of its own, because a class stays in the tree
     command = [sys.executable, "-m", "lmkit.cli.main", "fit", "-c", str(RECIPE), *toy, "--plugins=twin.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
-    assert "several classes are called RMSNorm (lmkit.layers.RMSNorm, lmkit_plugins.twin.RMSNorm)" in done.stderr
+    assert "two classes of the kind Norm are called RMSNorm" in done.stderr
+    assert f"one is {tmp_path}/twin.py, the other built-in (lmkit.layers.norms)" in done.stderr
 
 
 def test_a_run_that_is_lost_ends_with_one(run, toy):

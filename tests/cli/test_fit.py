@@ -201,30 +201,6 @@ def test_a_checkpoint_says_which_plugin_it_lacks(run, toy):
     assert "moved.py" in errors
 
 
-def test_an_entry_point_is_loaded(run, toy, monkeypatch):
-    import lmkit.registry
-
-    class Installed:
-        name, dist = "extra", None
-
-        def load(self):
-            from lmkit.layers import RMSNorm
-
-            class InstalledNorm(RMSNorm):
-                pass
-
-            InstalledNorm.__module__, InstalledNorm.__qualname__ = "extra_package", "InstalledNorm"
-            import sys
-            import types
-
-            sys.modules["extra_package"] = types.ModuleType("extra_package")
-            sys.modules["extra_package"].InstalledNorm = InstalledNorm
-
-    monkeypatch.setattr(lmkit.registry, "entry_points", lambda group: [Installed()] if group == "lmkit.plugins" else [])
-    code, _, errors = run("fit", "-c", RECIPE, *toy, "--model.network.norm=InstalledNorm")
-    assert code == 0, errors
-
-
 @pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_runs_two_steps_at_toy_size(run, toy, recipe):
     code, out, errors = run("fit", "--config", recipe, *toy)

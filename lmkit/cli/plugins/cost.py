@@ -1,0 +1,101 @@
+"""What a layer costs at a given size: its parameters, and the FLOPs of a training token, counted on the meta device."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from lmkit.cli.kinds import Kind
+from lmkit.cli.plugins.snippet import SIZES, required
+from lmkit.errors import UserError
+from lmkit.layers import At, Memory
+from lmkit.network import Transformer
+from lmkit.registry import build
+
+BESIDE = {"depth": 1, "experts": 8, "active": 2}
+"""What a layer is given that is no size of the network around it."""
+
+
+class Size(NamedTuple):
+    """Of the network around a layer.
+
+    Attributes:
+        dim: width D.
+        heads: number of heads H.
+        context: tokens of a row T.
+    """
+
+    dim: int
+    heads: int
+    context: int
+
+
+class Cost(NamedTuple):
+    """Of one layer.
+
+    Attributes:
+        parameters: how many numbers it learns.
+        flops: of its matrix products for one training token, forward and backward; or why they cannot be counted.
+    """
+
+    parameters: int
+    flops: float | str
+
+
+def can_count(kind: Kind) -> bool:
+    """Whether the classes of a kind are layers, called with what a network has at hand."""
+    forward = inspect.signature(kind.base.forward).parameters if hasattr(kind.base, "forward") else {}
+    called = {*forward} - {"self"} in ({"x"}, {"x", "at"}, {"x", "positions"})
+    return called and {*kind.given} <= {*inspect.signature(Transformer).parameters, *BESIDE}
+
+
+def cost(cls: type, kind: Kind, size: Size) -> Cost:
+    """Counts one layer.
+
+    Raises:
+        UserError: the layer cannot have this size.
+    """
+    for name, number in size._asdict().items():
+        if number < 1:
+            raise UserError(f"--{name} is {number}: give 1 or more")
+    with torch.device("meta"):
+        layer = _make(cls, kind, size)
+        parameters = sum(parameter.numel() for parameter in layer.parameters())
+        try:
+            flops: float | str = _flops(layer, kind, size) / size.context
+        except Exception as error:  # of a layer that looks at its numbers
+            flops = f"{type(error).__name__}: {error}"
+    return Cost(parameters, flops)
+
+
+def _make(cls: type, kind: Kind, size: Size) -> nn.Module:
+    """A layer with the network's usual parts around it, and values for the options that have no default."""
+    usual: dict[str, Any] = {name: p.default for name, p in inspect.signature(Transformer).parameters.items()}
+    usual |= size._asdict() | BESIDE
+    usual["attention"] = usual["attention"](size.dim, size.heads)
+    usual["feed_forward"] = usual["feed_forward"](size.dim)
+    options = required(cls, len(kind.given), SIZES | size._asdict())
+    path = f"{cls.__module__}.{cls.__qualname__}"
+    recipe: Any = Callable[[Any] * len(kind.given), kind.base]
+    layer: nn.Module = build(recipe, {"class_path": path, "init_args": options})(*(usual[name] for name in kind.given))
+    return layer
+
+
+def _flops(layer: nn.Module, kind: Kind, size: Size) -> int:
+    """FLOPs of one row of tokens, forward and backward."""
+    x = torch.zeros(1, size.context, size.dim, requires_grad=True)
+    inputs = {
+        "x": x,
+        "at": At(memory=Memory(torch.zeros_like(x, requires_grad=True), None)),
+        "positions": torch.arange(size.context).unsqueeze(0),
+    }
+    names = [name for name in inspect.signature(kind.base.forward).parameters if name != "self"]  # type: ignore[attr-defined]
+    with FlopCounterMode(display=False) as counter:
+        y = layer(*(inputs[name] for name in names))
+        for result in y if isinstance(y, tuple) else (y,):
+            if isinstance(result, Tensor) and result.requires_grad:
+                result.sum().backward(retain_graph=True)
+    return int(counter.get_total_flops())

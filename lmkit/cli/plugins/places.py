@@ -1,0 +1,74 @@
+"""Where a recipe names a part: found in the signatures, from the tasks down to the parts of parts."""
+
+import heapq
+import inspect
+from collections.abc import Iterator
+from itertools import count
+from typing import Any, NamedTuple
+
+from lmkit.cli.kinds import KINDS, hints, leaves
+from lmkit.cli.plugins.describe import usable
+from lmkit.tasks import Pretraining
+
+
+class Place(NamedTuple):
+    """A parameter that takes a part.
+
+    Attributes:
+        path: keys from the top of the recipe, each with the class to choose there if the usual one lacks the next key.
+        given: how many of the part's first parameters are given there.
+        listed: whether it takes a list of such parts.
+        rank: less is better: made for this class alone, within usual classes, near the top.
+    """
+
+    path: tuple[tuple[str, type | None], ...]
+    given: int
+    listed: bool
+    rank: tuple[bool, int, int]
+
+
+def find(cls: type) -> Place | None:
+    """The best place for a class; none if no task that is known has one."""
+    return min(_places(cls), key=lambda place: place.rank, default=None)
+
+
+def choices(asked: Any) -> list[type]:
+    """The classes that may stand where a class of a kind is asked for, that one first."""
+    for kind in KINDS.values():
+        if isinstance(asked, type) and issubclass(asked, kind.base):
+            return sorted(
+                (cls for cls in usable(kind.base) if issubclass(cls, asked)), key=lambda cls: cls is not asked
+            )
+    return []
+
+
+def _places(cls: type) -> Iterator[Place]:
+    """All places that take a class, by way of as few unusual classes as there can be."""
+    numbers, seen = count(), set[type]()
+    waiting: list[tuple[int, int, int, tuple[tuple[str, type | None], ...], type]] = []
+    for task in usable(KINDS["task"].base):
+        usual = task is Pretraining
+        heapq.heappush(waiting, (int(not usual), 1, next(numbers), (("model", None if usual else task),), task))
+    while waiting:
+        unusual, depth, _, path, owner = heapq.heappop(waiting)
+        if owner in seen:
+            continue
+        seen.add(owner)
+        for name, leaf, default in _parameters(owner):
+            found = choices(leaf.cls)
+            if cls in found:
+                rank = (leaf.cls is not cls, unusual, depth)
+                yield Place((*path, (name, None)), leaf.given, leaf.within is list, rank)
+            for choice in found if leaf.within is None else ():
+                usual = choice is (default if default in found else found[0])
+                step = (name, None if usual else choice)
+                heapq.heappush(waiting, (unusual + (not usual), depth + 1, next(numbers), (*path, step), choice))
+
+
+def _parameters(owner: type) -> Iterator[tuple[str, Any, Any]]:
+    """Each parameter of a class with a class that it takes, and its default."""
+    types = hints(owner)
+    for name, parameter in inspect.signature(owner).parameters.items():
+        for leaf in leaves(types.get(name)):
+            if leaf.within in (None, list):
+                yield name, leaf, parameter.default

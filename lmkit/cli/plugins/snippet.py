@@ -1,0 +1,94 @@
+"""The lines of YAML that put a class into a recipe, at its top or where `places` finds a parameter for it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import yaml
+
+from lmkit.cli.kinds import KINDS, leaves
+from lmkit.cli.plugins.describe import Option, options, usable, where_from
+from lmkit.cli.plugins.places import choices, find
+from lmkit.registry import PACKAGE
+
+SIZES = {"dim": 384, "heads": 6, "context": 256, "depth": 4, "vocab_size": 8192}
+"""Values for sizes that a recipe has to name; those of recipes/gpt-small.yaml."""
+
+ROOTS: dict[str, tuple[str, ...]] = {"task": ("model",), "data": ("data",), "callback": ("trainer", "callbacks")}
+"""The kinds that a recipe names by itself, with its keys."""
+
+_UNKNOWN = object()
+
+
+def snippet(cls: type, kind: str) -> str | None:
+    """A recipe to add by `-c` that uses a class; none if no task that is known takes it, or no recipe can make it."""
+    if kind in ROOTS:
+        tree = part(cls, kind, 0)
+        *outer, last = ROOTS[kind]
+        tree = {last: [tree] if kind == "callback" else tree}
+        for key in outer:
+            tree = {key: tree}
+    elif (place := find(cls)) is not None:
+        (key, _), *around = reversed(place.path)
+        inner = part(cls, kind, place.given)
+        tree = {key: [inner] if place.listed else inner}
+        for key, choice in around:
+            tree = {key: {"class_path": choice.__name__, "init_args": tree} if choice else {"init_args": tree}}
+    else:
+        return None
+    files = {"plugins": [where_from(cls)]} if cls.__module__.startswith(f"{PACKAGE}.") else {}
+    return None if _lacks(tree) else str(yaml.safe_dump({**files, **tree}, sort_keys=False))
+
+
+def part(cls: type, kind: str, first: int) -> Any:
+    """A class as a recipe names it, with the options that it needs and those whose default is a plain value.
+
+    Args:
+        cls: the class.
+        kind: the name of its kind.
+        first: how many parameters are given.
+    """
+    chosen = {
+        option.name: _value(option) if option.required else option.default
+        for option in options(cls, first)
+        if option.required or _is_plain(option)
+    }
+    same = [other for other in usable(KINDS[kind].base) if other.__name__ == cls.__name__]
+    path = cls.__name__ if len(same) == 1 else f"{cls.__module__}.{cls.__qualname__}"
+    return {"class_path": path, "init_args": chosen} if chosen else path
+
+
+def required(cls: type, first: int, sizes: Mapping[str, int] = SIZES) -> dict[str, Any]:
+    """Values for the options that a recipe has to name, but for the first parameters; `sizes` those of some names."""
+    return {option.name: _value(option, sizes) for option in options(cls, first) if option.required}
+
+
+def _is_plain(option: Option) -> bool:
+    """Whether the default is a plain value that the type allows."""
+    kind = type(option.default)
+    known = [leaf.cls for leaf in leaves(option.hint)]
+    told = option.hint is Any or kind in known or (kind is int and float in known)
+    return kind in (bool, int, float, str) and (told or get_origin(option.hint) is Literal)
+
+
+def _value(option: Option, sizes: Mapping[str, int] = SIZES) -> Any:
+    """A value for an option without default: a size, a class of the kind that it takes, or one of its type."""
+    if option.name in sizes:
+        return sizes[option.name]
+    for leaf in leaves(option.hint):
+        if get_origin(leaf.cls) is Literal:
+            return get_args(leaf.cls)[0]
+        if found := choices(leaf.cls):
+            needed = required(found[0], leaf.given, sizes)
+            made = {"class_path": found[0].__name__, "init_args": needed} if needed else found[0].__name__
+            return [made] if leaf.within is list else made
+    plain = {bool: False, int: 1, float: 1.0, str: "...", Path: "..."}
+    found_plain = [plain[leaf.cls] for leaf in leaves(option.hint) if leaf.cls in plain]
+    return found_plain[0] if found_plain else _UNKNOWN
+
+
+def _lacks(tree: Any) -> bool:
+    """Whether there is a value in a recipe that it cannot say."""
+    if isinstance(tree, dict | list):
+        return any(map(_lacks, tree.values() if isinstance(tree, dict) else tree))
+    return tree is _UNKNOWN

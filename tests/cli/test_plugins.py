@@ -1,0 +1,347 @@
+"""Plugins as their author meets them: listed, shown, begun, told apart, and told of when they fail."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from jsonargparse import ActionConfigFile
+from lightning import LightningDataModule, Trainer
+
+from lmkit.cli.kinds import KINDS
+from lmkit.cli.parser import Parser
+from lmkit.cli.plugins.describe import usable
+from lmkit.cli.plugins.new import TEMPLATES, file_name
+from lmkit.cli.plugins.snippet import snippet
+from lmkit.cli.plugins.table import table
+from lmkit.layers.kinds import initialize
+from lmkit.network import Decoder
+from lmkit.registry import concrete, load_plugins
+from lmkit.tasks import Task
+from tests.conftest import RECIPES
+
+RECIPE = RECIPES / "gpt-small.yaml"
+TRIAL = "--trainer.fast_dev_run=true"
+NORM = '''
+"""A norm of a test (arXiv:1234.56789)."""
+from lmkit.layers import RMSNorm
+
+class {name}(RMSNorm):
+    """Like another.
+
+    And more.
+    """
+'''
+BUILT_IN = [
+    (kind, cls) for kind, (base, _) in KINDS.items() for cls in usable(base) if cls.__module__.startswith("lmkit.")
+]
+BUILT_IN = [(kind, cls) for kind, cls in BUILT_IN if ".templates." not in cls.__module__]
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Puts a package of one module, which offers itself as a plugin, where Python finds it."""
+
+    def put(name, text):
+        site = tmp_path / "site"
+        info = site / f"{name}-1.2.dist-info"
+        info.mkdir(parents=True)
+        (site / f"{name}.py").write_text(text)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
+        (info / "entry_points.txt").write_text(f"[lmkit.plugins]\n{name} = {name}\n")
+        monkeypatch.syspath_prepend(site)
+
+    return put
+
+
+def test_all_kinds_are_listed_with_their_classes(run):
+    code, out, errors = run("plugins", "list")
+    assert code == 0, errors
+    lines = out.splitlines()
+    assert set(KINDS) <= {line for line in lines if not line.startswith(" ")}
+    assert any(line.split()[:3] == ["RMSNorm", "built-in", "1910.07467"] and "root" in line for line in lines)
+    assert any(line.startswith("  torch ") and "AdamW" in line for line in lines)
+    assert "Transformer " not in out  # which has no forward
+    for name in ("SelfAttention", "Rotary", "Decoder", "WarmupCosine", "Pretraining", "Text", "Samples"):
+        assert any(line.split()[:2] == [name, "built-in"] for line in lines), name
+
+
+def test_plugins_of_recipes_and_files_are_listed_with_origin_and_paper(run):
+    Path("listed.py").write_text(NORM.format(name="ListedNorm"))
+    _, out, _ = run("plugins", "list", "norm", "-c", RECIPES / "dynamic-tanh.yaml", "--plugins=listed.py")
+    rows = [line.split() for line in out.splitlines()]
+    assert ["ListedNorm", "listed.py", "1234.56789", "Like", "another."] in rows
+    assert any(row[0] == "DynamicTanh" and row[1].endswith("plugins/dynamic_tanh.py") for row in rows)
+    assert "Rotary" not in out
+
+
+@pytest.mark.parametrize("width", [20, 45, 80, 200])
+def test_a_table_keeps_to_the_width_and_loses_nothing(width):
+    words = ["some words that go on and on until there is no room left in the line for any more of them"]
+    rows = [["Short", "built-in", "", *words], ["LongerName", "a/path.py", "1234.56789", *words]]
+    lines = table(rows, width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert all(word in " ".join(lines) for row in rows for cell in row for word in cell.split())
+    if width == 200:
+        assert len({line.index("some words") for line in lines}) == len({len(lines) - 1}) == 1
+
+
+def test_an_installed_package_is_listed_and_used(run, install, toy):
+    install("inst_pkg", NORM.format(name="InstalledNorm"))
+    assert any(
+        line.split()[:4] == ["InstalledNorm", "inst_pkg", "1.2", "1234.56789"]
+        for line in run("plugins", "list", "norm")[1].splitlines()
+    )
+    code, _, errors = run("fit", "-c", RECIPE, *toy, "--model.network.norm=InstalledNorm", TRIAL)
+    assert code == 0, errors
+
+
+BROKEN = "import torch\nfrom lmkit.layers import RMSNorm\n\nclass Half{0}(RMSNorm):\n    pass\n\nvalue = 1 / 0\n"
+
+
+def test_a_broken_file_is_told_with_its_line_and_listed_with_the_others(run):
+    Path("torn.py").write_text(BROKEN.format("Torn"))
+    Path("recipe.yaml").write_text("plugins: [torn.py]")
+    told = f"torn.py does not import (ZeroDivisionError: division by zero, {Path.cwd()}/torn.py:7)"
+    code, _, errors = run("fit", "-c", RECIPE, "-c", "recipe.yaml")
+    assert code == 2
+    assert told in errors
+    code, out, _ = run("plugins", "list", "-c", "recipe.yaml")
+    assert code == 0
+    heading, _, failed = out.partition("not loaded\n")
+    assert "RMSNorm" in heading
+    assert f"ZeroDivisionError: division by zero, {Path.cwd()}/torn.py:7" in failed
+    assert "HalfTorn" not in out
+
+
+def test_a_broken_package_stops_nothing_but_is_told_where_a_class_is_unknown(run, install, toy):
+    install("torn_pkg", BROKEN.format("Installed"))
+    code, _, errors = run("fit", "-c", RECIPE, *toy, TRIAL)
+    assert code == 0, errors
+    warning = "lmkit: warning: the plugin torn_pkg of the package torn_pkg 1.2 does not import (ZeroDivisionError"
+    assert [line for line in errors.splitlines() if line.startswith(warning) and "torn_pkg.py:7" in line]
+    code, _, errors = run("fit", "-c", RECIPE, *toy, "--model.network.norm=HalfInstalled")
+    assert code == 2
+    message = errors.splitlines()[-1]
+    assert "no Norm is called HalfInstalled (not loaded: torn_pkg of the package torn_pkg 1.2: Zero" in message
+    code, out, _ = run("plugins", "list", "norm")
+    assert code == 0
+    assert "torn_pkg.py:7" in out.partition("not loaded\n")[2]
+
+
+def test_the_line_is_the_plugins_own_and_of_a_missing_module_too(run):
+    Path("deep.py").write_text("import torch\n\ntorch.zeros(2).view(3)\n")
+    Path("lacks.py").write_text("\nimport no_such_module\n")
+    Path("wrong.py").write_text("x = 1\ny = = 2\n")
+    _, out, _ = run("plugins", "list", "norm", "--plugins=[deep.py, lacks.py, wrong.py]")
+    failed = out.partition("not loaded\n")[2]
+    for place in ("deep.py:3", "lacks.py:2", "wrong.py:2", "ModuleNotFoundError", "SyntaxError"):
+        assert place in failed, place
+
+
+def test_two_plugins_of_one_name_are_refused_with_both_origins(run, install):
+    Path("left.py").write_text(NORM.format(name="TwinFiles"))
+    Path("right.py").write_text(NORM.format(name="TwinFiles"))
+    here = Path.cwd()
+    code, _, errors = run("fit", "-c", RECIPE, "--plugins=[left.py, right.py]")
+    assert code == 2
+    assert f"called TwinFiles: one is {here}/left.py, the other {here}/right.py: rename one" in errors
+    install("twin_pkg", NORM.format(name="TwinInstalled"))
+    Path("twin_file.py").write_text(NORM.format(name="TwinInstalled"))
+    code, _, errors = run("plugins", "list", "--plugins=twin_file.py")
+    assert code == 2
+    assert f"called TwinInstalled: one is {here}/twin_file.py, the other twin_pkg 1.2 (twin_pkg)" in errors
+
+
+def test_classes_that_no_plugin_brings_are_not_counted(run):
+    from lmkit.layers import RMSNorm
+
+    assert [type("CountedNorm", (RMSNorm,), {}) for _ in range(2)]
+    Path("counted.py").write_text(NORM.format(name="CountedNorm"))
+    assert run("plugins", "list", "norm", "--plugins=counted.py")[0] == 0
+
+
+@pytest.fixture(scope="module")
+def parser():
+    parser = Parser()
+    parser.add_argument("-c", action=ActionConfigFile)
+    parser.add_argument("--seed_everything", type=int, default=0)
+    parser.add_argument("--plugins", type=list[str], default=[])
+    parser.add_lightning_class_args(Task, "model", subclass_mode=True)
+    parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True)
+    parser.add_lightning_class_args(Trainer, "trainer")
+    return parser
+
+
+@pytest.mark.parametrize(("kind", "cls"), BUILT_IN, ids=[f"{kind} {cls.__name__}" for kind, cls in BUILT_IN])
+def test_the_snippet_of_a_class_makes_a_recipe_with_it(parser, tmp_path, kind, cls):
+    text = snippet(cls, kind)
+    if text is None:
+        assert cls.__name__ in ("Encoder", "EncoderDecoder", "KeepRecipe")  # that no recipe can name
+        return
+    assert cls.__name__ in text
+    (tmp_path / "snippet.yaml").write_text(text)
+    config = parser.parse([f"-c={RECIPE}", f"-c={tmp_path}/snippet.yaml"])
+    if kind in ("data", "callback"):
+        assert cls.__name__ in parser.dump(config)
+        return
+    task = parser.instantiate_classes(config).model
+    task.rehearse(440)
+    if issubclass(cls, torch.nn.Module) and kind != "task":
+        with torch.device("meta"):
+            assert any(type(module) is cls for module in task._network().modules())
+
+
+def test_show_tells_options_cost_and_use(run):
+    code, out, errors = run("plugins", "show", "SelfAttention", "--dim=64", "--heads=4", "--context=32")
+    assert code == 0, errors
+    assert out.startswith("SelfAttention: attention, built-in, arXiv:1706.03762\n")
+    assert "Given by what uses it: dim, heads\n" in out
+    rows = {line.split()[0]: line for line in out.splitlines() if line.startswith("  ")}
+    assert rows["kv_heads"].split()[1:5] == ["int", "|", "None", "null"]
+    assert "number of tokens a token sees" in rows["window"]
+    assert rows["qk_norm"].split()[1:4] == ["Norm", "|", "None"]
+    matrices, scores = 4 * 64 * 64, 2 * 32 * 64  # of a token, each a multiplication and an addition, three times
+    assert f"{matrices:,} parameters, {6 * (matrices + scores):,} FLOPs" in out
+    assert yaml.safe_load(out.partition("second -c:\n")[2])["model"]["init_args"]["network"]["init_args"]["attention"]
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("MLP", [f"{8 * 64**2:,} parameters, {48 * 64**2:,} FLOPs"]),
+        ("LayerNorm", ["128 parameters, 0 FLOPs"]),
+        ("CrossPreNorm", ["cross", "required", "CrossAttention", "FLOPs"]),
+        ("Encoder", ["vocab_size", "required", "No task that is known takes it", "Block  "]),
+        ("Text", ["batch_size", "Sequences an optimizer step", "class_path: Text"]),
+        ("AdamW", ["optimizer, torch", "lr: 0.001"]),
+        ("WarmupCosine", ["Given by what uses it: steps", "optimizer steps of the rise"]),
+    ],
+)
+def test_show_knows_every_kind(run, name, parts):
+    code, out, errors = run("plugins", "show", name, "--dim=64", "--heads=4", "--context=32")
+    assert code == 0, errors
+    assert "Options, with type and default" in out
+    for part in parts:
+        assert part in out, part
+
+
+def test_show_names_the_plugin_in_the_snippet_and_says_what_cannot_be_counted(run):
+    text = NORM.format(name="ShownNorm") + "\n    def forward(self, x):\n        return x * float(x.sum())\n"
+    Path("shown.py").write_text(text)
+    code, out, _ = run("plugins", "show", "ShownNorm", "--plugins=shown.py")
+    assert code == 0
+    assert "512 parameters, FLOPs cannot be counted (" in out
+    assert yaml.safe_load(out.partition("second -c:\n")[2])["plugins"] == ["shown.py"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["lst"], ["no sub-command lst", "list, show, new"]),
+        (["list", "nrom"], ["no kind is called nrom: did you mean norm?"]),
+        (["show", "RMSNrm"], ["no class is called RMSNrm", "did you mean RMSNorm (norm)"]),
+        (["show", "MLP", "--dim=0"], ["--dim is 0"]),
+        (["show", "SelfAttention", "--heads=7"], ["heads must divide dim"]),
+        (["show"], ["name must be given"]),
+        (["new", "norm"], ["name must be given"]),
+        (["new", "nrm", "MyNorm"], ["no kind is called nrm"]),
+        (["new", "data", "MyData"], ["nothing to begin a data with", "norm"]),
+        (["new", "norm", "my-norm"], ["'my-norm'", "such as MyNorm"]),
+        (["new", "norm", "3"], ["'3'", "such as MyNorm"]),
+        (["new", "norm", "None"], ["such as MyNorm"]),
+        (["new", "norm", "RMSNorm"], ["a Norm is called RMSNorm already (built-in)"]),
+        (["new", "norm", "Tensor"], ["used for something else in the file", "MyTensor"]),
+        (["new", "norm", "MyNorm", "--out=norm.txt"], ["--out is norm.txt", "my_norm.py"]),
+        (["new", "norm", "MyNorm", "--out=there.py"], ["there.py is there already"]),
+    ],
+)
+def test_a_mistake_gets_one_line(run, arguments, parts):
+    Path("there.py").write_text("kept")
+    code, _, errors = run("plugins", *arguments)
+    assert code == 2
+    assert len(errors.strip().splitlines()) == 1
+    for part in parts:
+        assert part in errors
+    assert [path.name for path in Path().iterdir()] == ["there.py"]
+    assert Path("there.py").read_text() == "kept"
+
+
+def test_help_needs_no_torch(run):
+    assert "lmkit plugins list norm" in run("plugins", "--help")[1]
+    assert "plugins" in run("--help")[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("MyNorm", "my_norm.py"), ("RMSNorm2", "rms_norm2.py"), ("X", "x.py"), ("GELUTwo", "gelu_two.py")],
+)
+def test_a_file_is_called_like_its_class(name, file):
+    assert file_name(name) == file
+
+
+KINDS_TO_BEGIN = sorted(path.name.removesuffix(".py") for path in TEMPLATES.iterdir() if path.name[0] not in "_.")
+
+
+@pytest.fixture
+def begun(run, tmp_path):
+    """A file of each kind, as `new` writes it, and what it printed; named after the test's folder, to be found once."""
+    number = "".join(filter(str.isalnum, tmp_path.name))[-12:].title()
+    names = {kind: f"Begun{kind.title().replace('_', '')}{number}" for kind in KINDS_TO_BEGIN}
+    printed = {}
+    for kind, name in names.items():
+        code, printed[kind], errors = run("plugins", "new", kind, name, "--out=begun/")
+        assert code == 0, errors
+    return names, printed
+
+
+def test_what_new_writes_trains_at_once(run, begun, toy):
+    names, printed = begun
+    assert {"norm", "activation", "feed_forward", "attention", "position", "block", "schedule"} <= set(names)
+    for kind, name in names.items():
+        assert f"lmkit plugins check begun/{file_name(name)}" in printed[kind]
+        recipe = yaml.safe_load(printed[kind].partition("second -c:\n")[2].partition("\nNext:")[0])
+        assert recipe["plugins"] == [f"begun/{file_name(name)}"]
+        assert name in str(recipe)
+        text = Path("begun", file_name(name)).read_text()
+        assert text.startswith(f'"""{name}, a')
+        assert "Template" not in text
+    options = [f"--model.network.{kind}={names[kind]}" for kind in ("norm", "attention", "position", "block")]
+    options += [f"--model.{kind}={names[kind]}" for kind in ("schedule", "optimizer")]
+    options += [f"--model.network.feed_forward={names['feed_forward']}", f"--trainer.callbacks={names['callback']}"]
+    options += [f"--model.network.feed_forward.activation={names['activation']}", "--plugins=begun"]
+    code, _, errors = run("fit", "-c", RECIPE, f"--model={names['task']}", *toy[:-1], *options, *toy)
+    assert code == 0, errors
+    (metrics,) = Path("runs").rglob("metrics.csv")
+    assert "train/weights" in metrics.read_text()
+
+
+def test_what_new_writes_keeps_the_rules_of_layers(begun):
+    names, _ = begun
+    load_plugins(["begun"])
+    made = {
+        kind: next(cls for cls in concrete(KINDS[kind].base) if cls.__name__ == names[kind])
+        for kind in ("norm", "attention", "position", "block", "feed_forward")
+    }
+    torch.manual_seed(0)
+    network = Decoder(50, 16, 24, 2, 4, **made).double().eval()
+    with torch.device("meta"):
+        late = Decoder(50, 16, 24, 2, 4, **made).double().eval()
+    torch.manual_seed(0)
+    initialize(late.float(), torch.device("cpu"))
+    late.double()
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(value, late.state_dict()[name], rtol=0, atol=0)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    tokens = torch.randint(50, (2, 16))
+    whole = network(tokens)
+    cache = network.cache()
+    pieces = [network(piece, cache=cache) for piece in tokens.split((6, 1, 9), dim=1)]
+    torch.testing.assert_close(torch.cat(pieces, dim=1), whole, rtol=0, atol=1e-10)
+    documents = torch.tensor([[0] * 5 + [1] * 11] * 2)
+    alone = [network(document) for document in tokens.split((5, 11), dim=1)]
+    torch.testing.assert_close(network(tokens, documents), torch.cat(alone, dim=1), rtol=0, atol=1e-10)
+    assert all(module.startswith("lmkit_plugins.") for module in {cls.__module__ for cls in made.values()})
+    assert "lmkit.cli.plugins.templates.norm" not in sys.modules
