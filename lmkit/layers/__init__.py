@@ -4,6 +4,7 @@ from lmkit.layers.activations import GELU, ReLUSquared, SiLU
 from lmkit.layers.attend import attend
 from lmkit.layers.attentions import CrossAttention, SelfAttention, rotate
 from lmkit.layers.feed_forwards import MLP, Gated
+from lmkit.layers.gated_delta_net import GatedDeltaNet
 from lmkit.layers.kinds import (
     Activation,
     At,
@@ -30,6 +31,7 @@ __all__ = [
     "Embedding",
     "FeedForward",
     "Gated",
+    "GatedDeltaNet",
     "LayerNorm",
     "Learned",
     "Linear",
