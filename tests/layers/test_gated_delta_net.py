@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch.nn.init import normal_
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import Qwen3NextConfig
 from transformers.models.qwen3_next.modeling_qwen3_next import (
     Qwen3NextGatedDeltaNet,
@@ -296,6 +297,20 @@ def test_what_is_built_on_meta_fills_to_what_the_constructor_made():
     torch.manual_seed(0)
     initialize(late, torch.device("cpu"))
     assert all(torch.equal(one, other) for one, other in zip(made.parameters(), late.parameters(), strict=True))
+
+
+def test_it_runs_on_the_meta_device_where_operations_are_counted():
+    with torch.device("meta"):
+        layer, x = GatedDeltaNet(D, H, chunk=8), torch.randn(B, T, D)
+        assert layer(x, At(documents=DOCUMENTS.to("meta"))).shape == x.shape
+    one, two = (flops(layer, time) for time in (800, 1600))
+    assert two == 2 * one  # linear in time
+
+
+def flops(layer, time):
+    with FlopCounterMode(display=False) as counter:
+        layer(torch.randn(1, time, D, device="meta"), At())
+    return counter.get_total_flops()
 
 
 def test_memories_start_with_the_lengths_of_the_paper():
