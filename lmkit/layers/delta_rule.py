@@ -36,7 +36,7 @@ def delta_rule(
     beta: Tensor,
     state: Tensor | None = None,
     documents: Tensor | None = None,
-    chunk: int = 64,
+    chunk: int = 32,
 ) -> tuple[Tensor, Tensor]:
     """Outputs (B, H, T, L) and the last state (B, H, K, L), in the cheaper of the two ways.
 
@@ -89,7 +89,7 @@ def chunked_delta_rule(
     beta: Tensor,
     state: Tensor | None = None,
     documents: Tensor | None = None,
-    chunk: int = 64,
+    chunk: int = 32,
 ) -> tuple[Tensor, Tensor]:
     """The rule for `chunk` tokens at once; arguments and results are those of `delta_rule`."""
     (batch, heads, time), dtype = v.shape[:3], v.dtype

@@ -34,7 +34,7 @@ class GatedDeltaNet(Attention):
         beta_max: the most of a value that is written at once, above 0 and up to 2; above 1 a state can change its sign
             (Grazzi et al. 2024, arXiv:2411.12537).
         norm: norms what each head has read, before the gate.
-        chunk: tokens that are computed at once, which changes the speed only.
+        chunk: tokens that are computed at once, which changes the speed only; 32 is the fastest on a CPU.
     """
 
     shards: ClassVar[dict[str, str]] = {
@@ -53,7 +53,7 @@ class GatedDeltaNet(Attention):
         conv_width: int = 4,
         beta_max: float = 1.0,
         norm: Callable[[int], Norm] = RMSNorm,
-        chunk: int = 64,
+        chunk: int = 32,
     ) -> None:
         super().__init__()
         v_heads = heads if v_heads is None else v_heads
@@ -152,4 +152,4 @@ def check_options(heads: int, v_heads: int, v_head_dim: int, beta_max: float, ch
     if not 0 < beta_max <= 2:
         raise UserError(f"beta_max is {beta_max}, but the state is stable above 0 and up to 2 only: 1 is usual")
     if chunk < 1:
-        raise UserError(f"chunk is a number of tokens from 1 on, but it is {chunk}: 64 is usual")
+        raise UserError(f"chunk is a number of tokens from 1 on, but it is {chunk}: 32 is usual")

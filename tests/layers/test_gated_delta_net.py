@@ -380,6 +380,15 @@ def test_what_does_not_fit_is_said(make, needed):
         make()
 
 
+def test_beta_reaches_its_most():
+    """Half of 2 is all of 1."""
+    most, half = filled(GatedDeltaNet(D, H)), GatedDeltaNet(D, H, beta_max=2)
+    x = torch.randn(B, T, D).index_fill(-1, torch.tensor(0), 1)
+    most.b.weight.data.zero_()[:, 0] = 100
+    half.load_state_dict(most.state_dict() | {"b.weight": torch.zeros(H, D)})
+    torch.testing.assert_close(half(x, At()), most(x, At()), rtol=0, atol=1e-6)
+
+
 def test_another_norm_may_be_chosen():
     layer = GatedDeltaNet(D, H, norm=partial(RMSNorm, eps=0.5))
     assert layer.norm.eps == 0.5
