@@ -90,6 +90,7 @@ def toy(texts):
 def run(tmp_path, tmp_path_factory, monkeypatch, capsys):
     """Runs `lmkit` in this process and an empty folder; gives exit code, output and errors."""
     monkeypatch.setenv("LMKIT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.delenv("COLUMNS", raising=False)  # by which pytest-xdist would have tables wrapped
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments):

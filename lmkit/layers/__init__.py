@@ -5,6 +5,7 @@ from lmkit.layers.attend import attend
 from lmkit.layers.attentions import CrossAttention, SelfAttention, rotate
 from lmkit.layers.biases import ALiBi, RelativeBias
 from lmkit.layers.feed_forwards import MLP, Gated
+from lmkit.layers.gated_delta_net import GatedDeltaNet
 from lmkit.layers.kinds import (
     Activation,
     At,
@@ -38,6 +39,7 @@ __all__ = [
     "Embedding",
     "FeedForward",
     "Gated",
+    "GatedDeltaNet",
     "L2Norm",
     "LatentAttention",
     "LayerNorm",

@@ -103,6 +103,7 @@ class CrossAttention(Attention):
         bias: whether the four projections add a learned offset.
     """
 
+    reads_memory = True
     shards: ClassVar[dict[str, str]] = {"q": "columns", "k": "columns", "v": "columns", "out": "rows"}
 
     def __init__(

@@ -11,7 +11,7 @@ attributes only, because a network built on the meta device is filled later, par
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -153,6 +153,9 @@ class Router(Regulated, ABC):
 
 class Attention(nn.Module, ABC):
     """Mixes tokens with earlier ones; constructed with `dim, heads`. The projection to the stream is called `out`."""
+
+    reads_memory: ClassVar[bool] = False
+    """Whether it looks at what an encoder has read, so that it works in the decoder of an `EncoderDecoder` only."""
 
     out: nn.Module
 

@@ -29,6 +29,9 @@ class Block(nn.Module, ABC):
     norms: ClassVar[tuple[str, ...]] = ("attention_norm", "feed_forward_norm")
     """The norms that it has, by name."""
 
+    reads_memory: ClassVar[bool] = False
+    """Whether it looks at what an encoder has read, so that it works in the decoder of an `EncoderDecoder` only."""
+
     attention_norm: nn.Module
     attention_out_norm: nn.Module
     feed_forward_norm: nn.Module

@@ -24,6 +24,7 @@ class CrossPreNorm(Block):
         dropout: share of each branch's output set to zero in training.
     """
 
+    reads_memory = True
     norms = ("attention_norm", "cross_norm", "feed_forward_norm")
     cross_norm: nn.Module
 

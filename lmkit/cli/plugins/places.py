@@ -10,6 +10,8 @@ from lmkit.cli.kinds import KINDS, hints, leaves
 from lmkit.cli.plugins.describe import usable
 from lmkit.tasks import Pretraining
 
+Path = tuple[tuple[str, type | None], ...]
+
 
 class Place(NamedTuple):
     """A parameter that takes a part.
@@ -21,7 +23,7 @@ class Place(NamedTuple):
         rank: less is better: made for this class alone, within usual classes, near the top.
     """
 
-    path: tuple[tuple[str, type | None], ...]
+    path: Path
     given: int
     listed: bool
     rank: tuple[bool, int, int]
@@ -29,7 +31,17 @@ class Place(NamedTuple):
 
 def find(cls: type) -> Place | None:
     """The best place for a class; none if no task that is known has one."""
-    return min(_places(cls), key=lambda place: place.rank, default=None)
+    places = [place for place in _places(cls) if not reads_memory(cls) or _in_decoder(place.path)]
+    return min(places, key=lambda place: place.rank, default=None)
+
+
+def reads_memory(cls: type) -> bool:
+    """Whether a class works below an `EncoderDecoder` only."""
+    return getattr(cls, "reads_memory", False)
+
+
+def _in_decoder(path: Path) -> bool:
+    return any(key == "decoder" for key, _ in path)
 
 
 def choices(asked: Any) -> list[type]:
@@ -44,16 +56,16 @@ def choices(asked: Any) -> list[type]:
 
 def _places(cls: type) -> Iterator[Place]:
     """All places that take a class, by way of as few unusual classes as there can be."""
-    numbers, seen = count(), set[type]()
-    waiting: list[tuple[int, int, int, tuple[tuple[str, type | None], ...], type]] = []
+    numbers, seen = count(), set[tuple[type, bool]]()
+    waiting: list[tuple[int, int, int, Path, type]] = []
     for task in usable(KINDS["task"].base):
         usual = task is Pretraining
         heapq.heappush(waiting, (int(not usual), 1, next(numbers), (("model", None if usual else task),), task))
     while waiting:
         unusual, depth, _, path, owner = heapq.heappop(waiting)
-        if owner in seen:
+        if (state := (owner, _in_decoder(path))) in seen:
             continue
-        seen.add(owner)
+        seen.add(state)
         for name, leaf, default in _parameters(owner):
             found = choices(leaf.cls)
             if cls in found:
