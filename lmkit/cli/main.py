@@ -17,6 +17,7 @@ COMMANDS = {
     "test": ("trainer", "measure a checkpoint on the test documents (of Text: those of validation)"),
     "predict": ("trainer", "write the loss of each row of text to predictions.jsonl"),
     "generate": ("generate", 'continue a text: lmkit generate runs/gpt-small --prompt "def read("'),
+    "ablate": ("ablate", "compare parts: a grid of runs over parts and seeds, given equal FLOPs"),
 }
 """Command: the file of this folder that runs it, and its line of help."""
 
