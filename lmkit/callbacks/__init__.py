@@ -10,6 +10,7 @@ from lmkit.callbacks.predictions import Predictions
 from lmkit.callbacks.progress import ProgressBar
 from lmkit.callbacks.recipe import KeepRecipe
 from lmkit.callbacks.samples import Samples
+from lmkit.callbacks.stopwatch import Stopwatch
 from lmkit.callbacks.throughput import Throughput
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "Predictions",
     "ProgressBar",
     "Samples",
+    "Stopwatch",
     "Throughput",
 ]

@@ -18,6 +18,7 @@ COMMANDS = {
     "predict": ("trainer", "write the loss of each row of text to predictions.jsonl"),
     "generate": ("generate", 'continue a text: lmkit generate runs/gpt-small --prompt "def read("'),
     "plugins": ("plugins", "list the parts there are, show one, or write a new one: lmkit plugins list norm"),
+    "ablate": ("ablate", "compare parts: a grid of runs over parts and seeds, given equal FLOPs"),
 }
 """Command: the file of this folder that runs it, and its line of help."""
 

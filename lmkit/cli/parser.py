@@ -2,10 +2,12 @@
 
 from argparse import ArgumentError
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import yaml
 from jsonargparse import get_loader, set_loader
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser
 
 from lmkit.cli.explain import explain
@@ -28,6 +30,19 @@ def _with_nulls(value: Any) -> Any:
 
 
 set_loader("yaml", _load, exceptions=(yaml.YAMLError,))
+
+
+@contextmanager
+def mistakes_told() -> Iterator[None]:
+    """Turns what Lightning and the parser raise for a user's mistake into a `UserError`."""
+    try:
+        yield
+    except MisconfigurationException as error:
+        raise UserError(str(error)) from error
+    except ValueError as error:
+        if isinstance(error.__cause__, UserError):  # of a constructor; the parser adds all that it was given
+            raise error.__cause__ from error
+        raise
 
 
 class Parser(LightningArgumentParser):

@@ -49,7 +49,7 @@ def check_same_model(kept: dict[str, Any], given: dict[str, Any], fitting: bool)
     parts: dict[str, tuple[Any, Any]] = {"model.network": (kept["network"], given["network"])}
     if fitting and "optimizer" in kept and "optimizer" in given:
         parts["model.optimizer"] = (kept["optimizer"]["class_path"], given["optimizer"]["class_path"])
-    other = [line for name, (one, another) in parts.items() for line in _differences(name, one, another)]
+    other = [line for name, (one, another) in parts.items() for line in differences(name, one, another)]
     if other:
         raise UserError(
             f"the checkpoint is of another model ({'; '.join(other[:3])}{'; and more' if other[3:] else ''}): give the "
@@ -57,13 +57,13 @@ def check_same_model(kept: dict[str, Any], given: dict[str, Any], fitting: bool)
         )
 
 
-def _differences(name: str, kept: Any, given: Any) -> Iterator[str]:
+def differences(name: str, kept: Any, given: Any) -> Iterator[str]:
     """Where two configurations differ, in what both of them say: later versions may know more options."""
     if isinstance(kept, dict) and isinstance(given, dict):
         if kept.get("class_path") != given.get("class_path"):
             yield f"{name} was {kept.get('class_path')} and is {given.get('class_path')}"
             return
         for key in (key for key in kept if key in given):
-            yield from _differences(name if key == "init_args" else f"{name}.{key}", kept[key], given[key])
+            yield from differences(name if key == "init_args" else f"{name}.{key}", kept[key], given[key])
     elif kept != given:
         yield f"{name} was {kept} and is {given}"

@@ -18,7 +18,7 @@ from lmkit.callbacks.report import report, xz_bits_per_byte
 from lmkit.checkpoints import KEY, read
 from lmkit.cli.defaults import SETTINGS, check_counts, trainer_options
 from lmkit.cli.kinds import load
-from lmkit.cli.parser import Parser
+from lmkit.cli.parser import Parser, mistakes_told
 from lmkit.cli.precision import choose_precision
 from lmkit.cli.quiet import quieten
 from lmkit.cli.recipes import read_recipes
@@ -40,14 +40,8 @@ def run(arguments: Sequence[str]) -> None:
     quieten()
     command, *rest = recipes.arguments
     plugins = [f"--plugins={recipes.plugins}"] if recipes.plugins else []
-    try:
+    with mistakes_told():
         CLI(recipes.name, [command, *rest, *plugins])
-    except MisconfigurationException as error:
-        raise UserError(str(error)) from error
-    except ValueError as error:
-        if isinstance(error.__cause__, UserError):  # of a constructor; the parser adds all that it was given
-            raise error.__cause__ from error
-        raise
 
 
 class CLI(LightningCLI):
