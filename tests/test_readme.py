@@ -56,7 +56,7 @@ def test_what_it_does_with_a_run(run, toy, tmp_path):
 
 def test_its_commands_about_plugins_run(run):
     found = commands("plugins")
-    assert [command[1] for command in found] == ["list", "show", "new"]
+    assert [command[1] for command in found] == ["list", "show", "new", "check"]
     for command in found:
         code, _, errors = run(*command)
         assert code == 0, errors
@@ -70,4 +70,8 @@ def test_the_test_command_is_what_ci_runs():
 def test_every_recipe_is_listed():
     for path in (ROOT / "recipes").glob("*.yaml"):
         assert f"recipes/{path.name}" in README
-        assert yaml.safe_load(path.read_text())["model"]["class_path"] == "Pretraining"
+        assert yaml.safe_load(path.read_text())["model"]["class_path"] in (
+            "Pretraining",
+            "MaskedLanguageModel",
+            "Denoising",
+        )

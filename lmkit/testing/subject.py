@@ -182,7 +182,7 @@ def run(layer: Any, x: Tensor, *more: Any) -> list[Tensor]:
         return [result]
     (y, at), (positions,) = result, more
     bias = [] if at.bias is None else [at.bias(positions.transpose(0, 1) - positions)]
-    return [y, *(at.rotation or ()), *bias]
+    return [y, *(at.rotation[:2] if at.rotation else ()), *bias]
 
 
 def _hints(cls: type) -> dict[str, Any]:

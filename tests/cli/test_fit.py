@@ -203,6 +203,11 @@ def test_a_checkpoint_says_which_plugin_it_lacks(run, toy):
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_runs_two_steps_at_toy_size(run, toy, recipe):
+    if recipe.stem in ("bert-small", "t5-small"):  # whose tasks have token ids of their own
+        toy = [option.replace("vocab_size=300", "vocab_size=310") if "network" in option else option for option in toy]
+    if recipe.stem == "t5-small":
+        both = [o.replace(".network.", f".network.{part}.") for o in toy for part in ("encoder", "decoder")]
+        toy = [*dict.fromkeys(both), "--model.network.decoder.block.cross.heads=4"]
     code, out, errors = run("fit", "--config", recipe, *toy)
     assert code == 0, errors
     assert f"{recipe.stem}: 2 optimizer steps" in out
@@ -218,7 +223,7 @@ def test_the_options_of_the_issue_override_a_recipe(run, toy):
         code, _, errors = run("fit", "-c", RECIPE, *toy, *options)
         assert code == 0, errors
     config = yaml.safe_load(Path("runs/gpt-small/version_0/config.yaml").read_text())
-    assert config["model"]["init_args"]["network"]["init_args"]["norm"]["init_args"] == {"eps": 1e-5}
+    assert config["model"]["init_args"]["network"]["init_args"]["norm"]["init_args"]["eps"] == 1e-5
 
 
 @pytest.mark.parametrize(

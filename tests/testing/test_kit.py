@@ -74,8 +74,8 @@ def test_a_name_is_a_class_and_a_file_is_those_that_it_defines(tmp_path):
     assert resolve("RMSNorm") == [RMSNorm]
     assert resolve("lmkit.layers.norms.RMSNorm") == [RMSNorm]
     file = ROOT / "plugins" / "dynamic_tanh.py"
-    assert [cls.__name__ for cls in resolve(str(file))] == ["DynamicTanh", "ScaledRotary"]
-    assert {"DynamicTanh", "ScaledRotary"} <= {cls.__name__ for cls in resolve(str(file.parent))}
+    assert [cls.__name__ for cls in resolve(str(file))] == ["DynamicTanh", "LearnedScale"]
+    assert {"DynamicTanh", "LearnedScale"} <= {cls.__name__ for cls in resolve(str(file.parent))}
     (tmp_path / "empty_of_layers.py").write_text("from lmkit.layers import Norm\n")
     with pytest.raises(UserError, match=r"empty_of_layers\.py defines no class of a kind: make one a subclass of Norm"):
         resolve(str(tmp_path / "empty_of_layers.py"))
@@ -120,9 +120,9 @@ def test_options_of_the_command_line_are_read_as_a_recipe_is(capsys):
         check_all(["WarmupCosine"], options={"warm": 10})
 
 
-def test_the_module_runs_without_pytest_and_says_mistakes_in_one_line():
-    program = "import sys; from lmkit.testing.__main__ import main; sys.exit(main() + 10 * ('pytest' in sys.modules))"
-    run = [sys.executable, "-c", program]
+def test_the_command_runs_without_pytest_and_says_mistakes_in_one_line():
+    program = "import sys; from lmkit.cli.main import main; sys.exit(main() + 10 * ('pytest' in sys.modules))"
+    run = [sys.executable, "-c", program, "plugins", "check"]
     done = subprocess.run([*run, "WarmupCosine"], capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     wrong = subprocess.run([*run, "WarmupCosin"], capture_output=True, text=True, cwd=ROOT, check=False)
