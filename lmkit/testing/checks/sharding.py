@@ -34,8 +34,8 @@ def two_ranks(subject: Subject) -> str | None:
         raise Failed(f"shards says {', '.join(words)}", do=f"say one of {', '.join((*CUTS, EXPERTS))}")
     layer, x = subject.layer(), subject.stream()
     halves = [_half(layer, table, rank) for rank in (0, 1)]
-    alike = {"bias": None} if subject.kind is Attention else {}  # for each rank has the biases of its own heads
-    one, other, whole = (subject.call(part, x, **alike)[0] for part in (*halves, layer))
+    # without biases, since each rank has those of its own heads only
+    one, other, whole = (subject.call(part, x, bias=None)[0] for part in (*halves, layer))
     worst = difference(one + other, whole)
     hold(worst, EXACT, "two halves, cut by shards, do not add up to the whole")
     return short(worst)
