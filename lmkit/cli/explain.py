@@ -35,20 +35,20 @@ def explain(message: str, options: Iterable[str] = ()) -> str:
     if rejected := re.search(r"Option '([^']+)' is not accepted", text):
         return _unknown_parameter(key, rejected[1], text)
     if name := re.search(r"Expected a dot import path string: ([\w.]*\w)|Unexpected import path format: (\S+)", text):
-        return _unknown_class(key, name[1] or name[2])
+        return _unknown_class(key, name[1] or name[2], text)
     if wrong := re.search(r"'?([\w.]+)'? is not a subclass of", text):
-        return _unknown_class(key, wrong[1].rsplit(".", 1)[-1])
+        return _unknown_class(key, wrong[1].rsplit(".", 1)[-1], text)
     return _wrong_value(key, text)
 
 
 def _missing(key: str, names: Sequence[str]) -> str:
     told = ", ".join(f"{key}.{name}" if key else name.split(".", 1)[-1] for name in names)
-    if re.search(r"\b(model|data)\b", told):
+    if key in ("", "model", "model.network", "data") and re.search(r"\b(model|data)\b", told):
         return f"{told} must be given: name a recipe, as in `--config recipes/gpt-small.yaml`"
     return f"{told} must be given: {f'add --{told}=...' if key else '`--help` after the command says how'}"
 
 
-def _unknown_class(key: str, name: str) -> str:
+def _unknown_class(key: str, name: str, text: str) -> str:
     kind = _kind_of(key.rsplit(".", 1)[-1])
     if kind is None:
         return f"{key} is {name}, which is no value that it may have and no class: correct it{hint_of_failures()}"
@@ -58,11 +58,22 @@ def _unknown_class(key: str, name: str) -> str:
         if name in classes(other) and name not in known:
             needed, what = _with_article(kind), _with_article(other)
             return f"{key} needs {needed}, but {name} is {what}: choose {_either(places.values())}"
+    if name in known and (asked := _asked(key.rsplit(".", 1)[-1], text)):
+        return f"{key} needs {_with_article(asked)}, but {name} is none: see `lmkit plugins show {name}` for its place"
     told = f"{key}: no {kind.__name__} is called {name}{hint_of_failures()}"
     if close := near(name, known):
         meant = _either(places[n] for n in close)
         return f"{told}: did you mean {meant}? (a class of your own: add its file to `plugins`)"
     return f"{told}: choose {_either(places.values())}, or add a file to `plugins`"
+
+
+def _asked(parameter: str, text: str) -> type | None:
+    """What the parameter takes in the class that the parser could not make."""
+    paths = re.findall(r"Problem with given class_path '([\w.]+)'", text)
+    if not paths:
+        return None
+    module, _, cls = paths[-1].rpartition(".")
+    return next((leaf.cls for leaf in leaves(hints(getattr(import_module(module), cls)).get(parameter))), None)
 
 
 def _with_article(kind: type) -> str:
@@ -76,7 +87,8 @@ def _unknown_option(option: str, options: Iterable[str]) -> str:
 
 
 def _unknown_parameter(key: str, name: str, text: str) -> str:
-    paths = re.findall(r"class_path='([\w.]+)'", text.split("is not accepted")[1])[:1]
+    paths = re.findall(r"Problem with given class_path '([\w.]+)': Option", text)[-1:]
+    paths = paths or re.findall(r"class_path='([\w.]+)'", text.split("is not accepted", 1)[1])[:1]
     paths = paths or re.findall(r"Problem with given class_path '([\w.]+)'", text)[-1:]
     if not paths:
         return f"{key} has no parameter {name}: correct its name"
