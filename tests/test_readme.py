@@ -21,8 +21,9 @@ def test_its_python_runs_and_learns(capsys, monkeypatch, tmp_path):
 
 
 def commands(name):
-    """Lines of the README that run a command, without their comments."""
-    return [shlex.split(line, comments=True)[1:] for line in re.findall(rf"^lmkit {name} .*$", README, re.MULTILINE)]
+    """Lines of the README that run a command, without their comments; those that go on in the next are one."""
+    lines = re.findall(rf"^lmkit {name} .*$", README.replace("\\\n", " "), re.MULTILINE)
+    return [shlex.split(line, comments=True)[1:] for line in lines]
 
 
 def test_its_commands_parse_and_run_at_toy_size(run, toy, monkeypatch):
