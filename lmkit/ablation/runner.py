@@ -118,15 +118,24 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
 
 @contextmanager
 def _told_to_stop() -> Iterator[None]:
-    """Has this process answer a closed terminal and a request to end as it answers Ctrl-C."""
+    """Has this process answer a closed terminal and a request to end as it answers Ctrl-C.
+
+    What it was started to ignore, in the background or by nohup, it goes on to ignore, but by a handler: what is
+    ignored outright is ignored by the processes that it starts too, which could then not be interrupted.
+    """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
+    def ignore(number: int, frame: FrameType | None) -> None:
+        pass
+
     if threading.current_thread() is not threading.main_thread():  # which alone may handle signals
         yield
         return
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        signal.signal(number, ignore if handler is signal.SIG_IGN else interrupt)
     try:
         yield
     finally:

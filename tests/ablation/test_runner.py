@@ -64,8 +64,24 @@ def test_why_a_run_failed(tmp_path):
     assert error_line(log, 3) == "exit code 3"
 
 
+@pytest.fixture
+def listening():
+    """Signals are answered as in a terminal, even if the tests were started in the background; gives how to set one."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield signal.signal
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_when_it_is_stopped_its_jobs_are_interrupted(tmp_path, pipe, number):
+@pytest.mark.parametrize("background", [False, True])
+def test_when_it_is_stopped_its_jobs_are_interrupted(tmp_path, pipe, listening, number, background):
+    if background and number != signal.SIGTERM:
+        pytest.skip("ignored there")
+    if background:
+        listening(signal.SIGINT, signal.SIG_IGN)
     code = (
         "import sys, time\n"
         "try: print('up', flush=True); time.sleep(30)\n"
@@ -84,7 +100,7 @@ def test_when_it_is_stopped_its_jobs_are_interrupted(tmp_path, pipe, number):
     assert job.with_suffix(".stopped").is_file()
 
 
-def test_a_job_that_does_not_answer_is_killed(tmp_path, pipe, monkeypatch):
+def test_a_job_that_does_not_answer_is_killed(tmp_path, pipe, listening, monkeypatch):
     monkeypatch.setattr(runner, "GRACE", 0.1)
     code = (
         "import os, signal, time\n"

@@ -255,8 +255,8 @@ def test_show_names_the_plugin_in_the_snippet_and_says_what_cannot_be_counted(ru
         (["new", "norm", "None"], ["such as MyNorm"]),
         (["new", "norm", "RMSNorm"], ["a Norm is called RMSNorm already (built-in)"]),
         (["new", "norm", "Tensor"], ["used for something else in the file", "MyTensor"]),
-        (["new", "norm", "MyNorm", "--out=norm.txt"], ["--out is norm.txt", "my_norm.py"]),
-        (["new", "norm", "MyNorm", "--out=there.py"], ["there.py is there already"]),
+        (["new", "norm", "FreshNorm", "--out=norm.txt"], ["--out is norm.txt", "fresh_norm.py"]),
+        (["new", "norm", "FreshNorm", "--out=there.py"], ["there.py is there already"]),
     ],
 )
 def test_a_mistake_gets_one_line(run, arguments, parts):
