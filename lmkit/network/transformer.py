@@ -48,11 +48,11 @@ class Transformer(Network):
         dim: width D of the residual stream.
         depth: number of blocks.
         heads: number of attention heads H.
-        norm: `LayerNorm`, `RMSNorm` or a plugin.
-        position: `Rotary`, `Learned`, `Sinusoidal`, `ALiBi`, `NoPosition` or a plugin.
-        attention: `SelfAttention` or a plugin.
-        feed_forward: `MLP`, `Gated` or a plugin.
-        block: `PreNorm`, `PostNorm`, `SandwichNorm` or a plugin.
+        norm: such as `LayerNorm`; `lmkit plugins list norm` lists all.
+        position: such as `Rotary`; `lmkit plugins list position` lists all.
+        attention: such as `SelfAttention`; `lmkit plugins list attention` lists all.
+        feed_forward: such as `Gated`; `lmkit plugins list feed_forward` lists all.
+        block: such as `SandwichNorm`; `lmkit plugins list block` lists all.
         tied: whether the head shares the embedding's weights (Press and Wolf 2017, arXiv:1608.05859).
         pattern: layers that differ from the rest, repeated over the depth; none if all are alike.
         embedding_scale: multiplies the embeddings; Gemma's is the root of D.

@@ -199,6 +199,14 @@ class BrokenGradient(Activation):
         return Doubled.apply(x)
 
 
+class BrokenDetached(RMSNorm):
+    """Lets no gradient through a factor, which sums of outputs do not show."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        return (1 - 0.1 * y.detach()) * y
+
+
 class BrokenNoReset(Norm):
     """Has a parameter that nothing fills.
 

@@ -32,6 +32,7 @@ FOUND: dict[str, set[str]] = {
     "BrokenBlock": {"cache"},
     "BrokenWindow": {"cache with a window"},
     "BrokenGradient": {"gradients"},
+    "BrokenDetached": {"gradients"},
     "BrokenDead": {"every parameter learns"},
     "BrokenUnused": {"every parameter learns"},
     "BrokenNoReset": NETWORK | {"filled after meta"},

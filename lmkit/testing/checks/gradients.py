@@ -25,7 +25,8 @@ def derivative(subject: Subject) -> str | None:
             self.layer = layer
 
         def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-            return tuple(y for y in subject.call(self.layer, x) if y.requires_grad)
+            # a weighed sum, because the fast mode weighs by positive numbers only, under which norms change little
+            return tuple((y * _weights(y)).sum() for y in subject.call(self.layer, x) if y.requires_grad)
 
     call = Call()
     tensors = {"the input": x} | {name: p for name, p in call.named_parameters() if p.requires_grad}
@@ -42,6 +43,11 @@ def derivative(subject: Subject) -> str | None:
             said = name.removeprefix("layer.")
             raise Failed(f"the gradient of {said} is not the derivative") from error
     return counted(len(tensors), "tensor")
+
+
+def _weights(y: Tensor) -> Tensor:
+    """Random numbers, always the same ones."""
+    return torch.randn(y.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64).to(y.dtype)
 
 
 @check("every parameter learns", LAYERS, "use it in forward, or make it a buffer, or leave it out")
