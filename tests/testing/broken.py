@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lmkit.errors import UserError
-from lmkit.layers import Activation, At, FeedForward, Norm, Position, Rotary, SelfAttention, attend, rotate
+from lmkit.layers import Activation, At, FeedForward, Norm, Position, RMSNorm, Rotary, SelfAttention, attend, rotate
 from lmkit.layers.attentions import join_heads, split_heads
 from lmkit.layers.kinds import Linear
 from lmkit.network import Block, PreNorm
