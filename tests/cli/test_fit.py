@@ -72,12 +72,26 @@ def test_the_full_configuration_of_a_run_makes_the_same_run(run, toy):
     assert rows("runs/gpt-small/version_1") == rows("runs/gpt-small/version_0")
 
 
-def test_a_killed_run_goes_on_exactly(run, toy):
+MIXTURE = [
+    "--model.network.feed_forward=MixtureOfExperts",
+    "--model.network.feed_forward.experts=4",
+    "--model.network.feed_forward.router=SigmoidRouter",
+    "--model.network.feed_forward.router.rate=0.1",
+    "--model.network.pattern=[{attention: GatedDeltaNet}, {}]",
+    "--model.multi_token=MultiToken",
+]
+"""Layers that keep a state of their own beside what the optimizer changes."""
+
+
+@pytest.mark.parametrize("parts", [[], MIXTURE], ids=["gpt", "mixture"])
+def test_a_killed_run_goes_on_exactly(run, toy, parts):
+    toy = [*toy, *parts]
     assert run("fit", "-c", RECIPE, *toy, *LONG, *DROPOUT, "--name=whole")[0] == 0
-    Path("kill.py").write_text(KILL)
+    name = f"Kill{len(parts)}"  # classes outlive a test
+    Path(f"{name}.py").write_text(KILL.replace("Kill", name))
     killed = [*toy, *LONG, *DROPOUT, "--name=killed"]
     with pytest.raises(SystemError, match="killed"):
-        run("fit", "-c", RECIPE, *killed, "--plugins=kill.py", "--trainer.callbacks=Kill")
+        run("fit", "-c", RECIPE, *killed, f"--plugins={name}.py", f"--trainer.callbacks={name}")
     code, _, errors = run("fit", "-c", RECIPE, *killed, "--ckpt_path", "last")
     assert code == 0, errors
     assert not Path("runs/killed/version_1").exists()

@@ -99,7 +99,18 @@ def test_gpt2_has_the_published_number_of_parameters(run, capsys):
     assert sum(p.numel() for p in network.parameters()) == 124_439_808
 
 
-def test_two_ranks_train_as_one(run, toy, few, tmp_path):
+BALANCED = [
+    "--model.network.feed_forward=MixtureOfExperts",
+    "--model.network.feed_forward.experts=4",
+    "--model.network.feed_forward.router=SigmoidRouter",
+    "--model.network.feed_forward.router.rate=0.1",
+    "--model.network.feed_forward.router.balance_weight=0",  # a loss of each rank's own rows
+]
+
+
+@pytest.mark.parametrize("parts", [[], pytest.param(BALANCED, marks=pytest.mark.slow)], ids=["gpt", "mixture"])
+def test_two_ranks_train_as_one(run, toy, few, tmp_path, parts):
+    toy = [*toy, *parts]
     common = ["fit", "-c", str(RECIPES / "gpt-small.yaml"), *toy, *few, "--trainer.precision=64-true"]
     common += ["--trainer.max_steps=6", "--trainer.limit_val_batches=1.0", "--data.documents=separate"]
     assert run(*common, "--name=one")[0] == 0
