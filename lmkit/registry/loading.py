@@ -72,9 +72,7 @@ def try_plugins(plugins: Iterable[str]) -> set[str]:
     for entry in metadata.entry_points(group=GROUP):
         package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "?"
         what, remedy = f"{entry.name} of the package {package}", "its classes are unknown here; mend or uninstall it"
-        _attempt(
-            what, remedy, entry.value.partition(":")[0].partition(".")[0].strip(), loaded, entry.load, installed=True
-        )
+        _attempt(what, remedy, top_of(entry), loaded, entry.load, installed=True)
     return loaded
 
 
