@@ -39,6 +39,15 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture
+def double():
+    """A seed, and float64 for all that is made."""
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
 @pytest.fixture(scope="session")
 def texts(tmp_path_factory):
     """A folder of forty small text files."""

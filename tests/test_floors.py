@@ -174,7 +174,7 @@ def test_a_sound_tree_has_no_violation(tmp_path):
         ("layers/a.py", "from torch import distributed", "layers must not know it"),
         ("layers/a.py", "from torch.distributed.tensor import DTensor", "layers must not know it"),
         ("layers/a.py", "from tokenizers import Tokenizer", "layers must not know it"),
-        ("cli/a.py", "from plugins.dynamic_tanh import DynamicTanh", "nobody imports it"),
+        ("cli/a.py", "from plugins.differential_attention import DifferentialAttention", "nobody imports it"),
         ("hf/a.py", "import lmkit.errors", "hf is on no floor"),
         ("cli/main.py", "import torch", "lmkit.cli.main imports torch when"),
         ("cli/main.py", "if True:\n    from torch import nn", "lmkit.cli.main imports torch.nn when"),

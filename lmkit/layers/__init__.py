@@ -22,7 +22,7 @@ from lmkit.layers.kinds import (
 )
 from lmkit.layers.latent_attention import LatentAttention
 from lmkit.layers.mixture import MixtureOfExperts
-from lmkit.layers.norms import L2Norm, LayerNorm, NoNorm, RMSNorm
+from lmkit.layers.norms import DynamicTanh, L2Norm, LayerNorm, LearnedScale, NoNorm, RMSNorm
 from lmkit.layers.positions import Learned, NoPosition, Sinusoidal
 from lmkit.layers.rotary import Rotary
 from lmkit.layers.rotary_scaled import RotaryInterpolated, RotaryLlama3, RotaryNTK, RotaryYaRN
@@ -36,6 +36,7 @@ __all__ = [
     "At",
     "Attention",
     "CrossAttention",
+    "DynamicTanh",
     "Embedding",
     "FeedForward",
     "Gated",
@@ -44,6 +45,7 @@ __all__ = [
     "LatentAttention",
     "LayerNorm",
     "Learned",
+    "LearnedScale",
     "Linear",
     "Memory",
     "MixtureOfExperts",

@@ -53,7 +53,12 @@ class Block(nn.Module, ABC):
         self.feed_forward = feed_forward
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
         for branch in (attention, feed_forward):
-            scale_out(branch, (2 * depth) ** -0.5)
+            scale_out(branch, self.out_scale(depth))
+
+    @staticmethod
+    def out_scale(depth: int) -> float:
+        """By what the first values of projections into the stream are multiplied."""
+        return (2 * depth) ** -0.5
 
     @abstractmethod
     def forward(self, x: Tensor, at: At) -> Tensor:

@@ -40,7 +40,7 @@ class CrossPreNorm(Block):
     ) -> None:
         super().__init__(dim, depth, norm, attention, feed_forward, dropout)
         self.cross = cross(dim)
-        scale_out(self.cross, (2 * depth) ** -0.5)
+        scale_out(self.cross, self.out_scale(depth))
 
     def forward(self, x: Tensor, at: At) -> Tensor:
         """(B, T, D) to (B, T, D)."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lmkit.layers.kinds import At, Attention, FeedForward, Norm
-from lmkit.network.block import Block, scale_out
+from lmkit.network.block import Block
 
 
 class DepthScaled(Block):
@@ -68,8 +68,11 @@ class DeepNorm(Block):
     ) -> None:
         super().__init__(dim, depth, norm, attention, feed_forward, dropout)
         self.weight = (2 * depth) ** 0.25
-        for branch in (attention, feed_forward):
-            scale_out(branch, (2 * depth) ** 0.5 * (8 * depth) ** -0.25)  # in place of the root of 2 depth
+
+    @staticmethod
+    def out_scale(depth: int) -> float:
+        """The paper's beta of a decoder."""
+        return (8 * depth) ** -0.25
 
     def forward(self, x: Tensor, at: At) -> Tensor:
         """(B, T, D) to (B, T, D)."""

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -92,12 +93,8 @@ class Transformer(Network):
         entries, layers = tile(pattern, depth), pattern or [Layer()]
         own = [index for index, layer in enumerate(layers) if layer.position]
         self._position_of = [own.index(entry) + 1 if entry in own else 0 for entry in entries]
-
-        def make_block(layer: Layer) -> Block:
-            mix, think = layer.attention or attention, layer.feed_forward or feed_forward
-            return block(dim, depth, norm, mix(dim, heads), think(dim))
-
-        self.make_norm, self.make_block = lambda: norm(dim), lambda: make_block(layers[entries[-1]])
+        make_block = partial(_make_block, attention, feed_forward, partial(block, dim, depth, norm), dim, heads)
+        self.make_norm, self.make_block = partial(norm, dim), partial(make_block, layers[entries[-1]])
         device = torch.get_default_device()
         with torch.device("meta"):  # nothing is drawn twice, and a network of any size can be described without memory
             self.embedding = Embedding(vocab_size, dim)
@@ -143,6 +140,19 @@ class Transformer(Network):
     def head_weight(self) -> Tensor:
         """The matrix (V, D) from hidden states to logits."""
         return self.embedding.weight if self.head is None else self.head.weight
+
+
+def _make_block(
+    attention: Callable[[int, int], Attention],
+    feed_forward: Callable[[int], FeedForward],
+    block: Callable[[Attention, FeedForward], Block],
+    dim: int,
+    heads: int,
+    layer: Layer,
+) -> Block:
+    """A block of the pattern's parts, and of the network's own where the pattern names none."""
+    mix, think = layer.attention or attention, layer.feed_forward or feed_forward
+    return block(mix(dim, heads), think(dim))
 
 
 def settle(network: nn.Module, device: torch.device) -> None:

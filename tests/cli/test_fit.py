@@ -196,19 +196,22 @@ def test_generate_reads_a_run_without_its_recipe_or_texts(run, toy):
 
 
 def test_a_plugin_is_used_by_its_name_and_found_again(run, toy):
-    code, _, errors = run("fit", "-c", RECIPES / "dynamic-tanh.yaml", *toy)
+    own = f"plugins: [{ROOT}/plugins/differential_attention.py]\n"
+    own += "model: {init_args: {network: {init_args: {attention: DifferentialAttention}}}}"
+    Path("differential.yaml").write_text(own)
+    code, _, errors = run("fit", "-c", RECIPE, "-c", "differential.yaml", *toy)
     assert code == 0, errors
-    checkpoint = Path("runs/dynamic-tanh/version_0/checkpoints/last.ckpt")
-    assert type(rebuild(checkpoint).network.norm).__name__ == "DynamicTanh"
-    config = yaml.safe_load(Path("runs/dynamic-tanh/version_0/config.yaml").read_text())
-    assert config["plugins"] == [str(ROOT / "plugins/dynamic_tanh.py")]
+    checkpoint = Path("runs/gpt-small/version_0/checkpoints/last.ckpt")
+    assert type(rebuild(checkpoint).network.blocks[0].attention).__name__ == "DifferentialAttention"
+    config = yaml.safe_load(Path("runs/gpt-small/version_0/config.yaml").read_text())
+    assert config["plugins"] == [str(ROOT / "plugins/differential_attention.py")]
 
 
 def test_a_checkpoint_says_which_plugin_it_lacks(run, toy):
     moved = Path("moved.py")
-    text = (ROOT / "plugins/dynamic_tanh.py").read_text()
-    moved.write_text(text.replace("DynamicTanh", "MovedTanh").replace("LearnedScale", "MovedScale"))
-    assert run("fit", "-c", RECIPE, *toy, "--plugins=moved.py", "--model.network.norm=MovedTanh")[0] == 0
+    text = (ROOT / "plugins/differential_attention.py").read_text()
+    moved.write_text(text.replace("DifferentialAttention", "MovedAttention"))
+    assert run("fit", "-c", RECIPE, *toy, "--plugins=moved.py", "--model.network.attention=MovedAttention")[0] == 0
     moved.rename("elsewhere.py")
     code, _, errors = run("generate", "runs/gpt-small")
     assert code == 2

@@ -1,25 +1,15 @@
-"""The plugin Dynamic Tanh against its formula in float64, loaded as a recipe loads it."""
+"""Dynamic Tanh against its formula in float64, and with the embeddings that it wants."""
 
-import sys
-
-import pytest
 import torch
 
+from lmkit.layers import DynamicTanh, LearnedScale
 from lmkit.network import Decoder
-from lmkit.registry import load_plugins
-from tests.conftest import ROOT
-
-
-@pytest.fixture
-def plugin():
-    load_plugins([str(ROOT / "plugins" / "dynamic_tanh.py")])
-    return sys.modules["lmkit_plugins.dynamic_tanh"]
 
 
 @torch.no_grad()
-def test_it_is_its_formula(plugin):
+def test_it_is_its_formula():
     torch.manual_seed(0)
-    norm = plugin.DynamicTanh(5, alpha=0.7).double()
+    norm = DynamicTanh(5, alpha=0.7).double()
     for parameter in norm.parameters():
         torch.nn.init.normal_(parameter)
     x = torch.randn(2, 3, 5, dtype=torch.float64)
@@ -34,11 +24,11 @@ def test_it_is_its_formula(plugin):
     torch.testing.assert_close(norm(x), torch.tensor(expected, dtype=torch.float64))
 
 
-def test_embeddings_are_scaled_by_the_root_of_the_width_at_first(plugin):
+def test_embeddings_are_scaled_by_the_root_of_the_width_at_first():
     torch.manual_seed(0)
-    scaled = Decoder(50, 16, 16, 2, 4, norm=plugin.DynamicTanh, embedding_norm=plugin.LearnedScale)
+    scaled = Decoder(50, 16, 16, 2, 4, norm=DynamicTanh, embedding_norm=LearnedScale)
     torch.manual_seed(0)
-    plain = Decoder(50, 16, 16, 2, 4, norm=plugin.DynamicTanh, embedding_scale=4.0)
+    plain = Decoder(50, 16, 16, 2, 4, norm=DynamicTanh, embedding_scale=4.0)
     ids = torch.randint(50, (2, 16))
     torch.testing.assert_close(scaled(ids), plain(ids), rtol=0, atol=0)
     torch.nn.init.constant_(scaled.embedding_norm.scale, 3.0)
@@ -48,9 +38,9 @@ def test_embeddings_are_scaled_by_the_root_of_the_width_at_first(plugin):
     assert scaled.embedding_norm.scale.grad.item()
 
 
-def test_a_network_of_both_is_causal(plugin):
+def test_a_network_of_both_is_causal():
     torch.manual_seed(0)
-    network = Decoder(50, 16, 24, 2, 4, norm=plugin.DynamicTanh, embedding_norm=plugin.LearnedScale).double()
+    network = Decoder(50, 16, 24, 2, 4, norm=DynamicTanh, embedding_norm=LearnedScale).double()
     ids = torch.randint(50, (2, 16))
     other = ids.clone()
     other[:, 9:] = (other[:, 9:] + 1) % 50

@@ -36,12 +36,7 @@ from tests.layers import references
 D, H, T, K = 12, 6, 7, 2
 
 
-@pytest.fixture(autouse=True)
-def double():
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("double")
 
 
 def filled(module):

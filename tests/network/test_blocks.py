@@ -1,5 +1,6 @@
 """The wirings of a block, each against its equation; patterns over the depth; what the ends of a network may have."""
 
+import pickle
 from functools import partial
 
 import pytest
@@ -25,12 +26,7 @@ from lmkit.network import (
 V, T, D, DEPTH = 50, 16, 24, 3
 
 
-@pytest.fixture(autouse=True)
-def double():
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("double")
 
 
 def filled(module):
@@ -93,6 +89,11 @@ def test_a_pattern_is_repeated_over_the_depth():
     )
     assert [block.attention.window for block in network.blocks] == [4, 4, None, 4, 4, None, 4]
     assert [type(block.feed_forward) for block in network.blocks] == [MLP, MLP, Gated, MLP, MLP, Gated, MLP]
+
+
+def test_a_network_can_be_pickled_whole():
+    network, tokens = decoder(pattern=[Layer(feed_forward=Gated), Layer()]), torch.randint(V, (1, T))
+    assert torch.equal(pickle.loads(pickle.dumps(network))(tokens), network(tokens))
 
 
 def test_each_layer_of_a_pattern_has_its_position():

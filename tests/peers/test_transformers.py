@@ -37,12 +37,7 @@ from lmkit.network import CrossPreNorm, Decoder, Encoder, EncoderDecoder, Layer,
 V, T = 60, 24
 
 
-@pytest.fixture(autouse=True)
-def double():
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("double")
 
 
 def randomised(module):
