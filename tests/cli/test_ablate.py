@@ -252,7 +252,8 @@ def test_equal_time_is_measured(ablate, jobs, monkeypatch):
     assert "timing arm 2 of 2: depth=4" in out
     one, four = table("table.csv")
     scaled = 20 * float(one["seconds_per_step"]) / float(four["seconds_per_step"])
-    assert int(four["steps"]) == round(scaled) < int(one["steps"]) == 20
+    assert int(one["steps"]) == 20
+    assert int(four["steps"]) == max(1, round(scaled))  # of as little time as this either may come out the faster
     assert len(jobs.commands) == 4
     assert not list(OUT.glob("runs/timing*"))
     assert not list(OUT.glob("timing*"))
