@@ -49,12 +49,15 @@ def attend(
 
 def attend_to_memory(q: Tensor, k: Tensor, v: Tensor, at: At, scale: float | None = None) -> Tensor:
     """Attention of queries (B, H, T, K) to all that an encoder has read, (B, G, S, K) and (B, G, S, L), of the same
-    documents: (B, H, T, L).
+    documents; of all that is not padding where the queries are of one text a row: (B, H, T, L).
     """
     scale = q.size(-1) ** -0.5 if scale is None else scale
-    documents = at.memory.documents if at.memory else None
-    own = at.documents if documents is not None else None
-    return dense(Job(q, k, v, False, None, own, documents, None, scale, None, None, {}))
+    read, written = at.memory.documents if at.memory else None, at.documents
+    if read is None:
+        written = None
+    elif written is None:
+        read, written = read.clamp(max=0), read.new_zeros(q.size(0), q.size(2))
+    return dense(Job(q, k, v, False, None, written, read, None, scale, None, None, {}))
 
 
 def choose(job: Job) -> Tensor:

@@ -85,6 +85,7 @@ class SelfAttention(Attention):
         q, k = self.q_norm(q), self.k_norm(k)
         if at.rotation is not None:
             q, k = rotate(q, *at.rotation), rotate(k, *at.rotation)
+        q, k = q.to(v.dtype), k.to(v.dtype)  # autocast on CUDA norms in float32
         if at.cache is not None:
             k, v = at.cache.append(k, v, window=self.window)
         y = attend(q, k, v, at, self.window, self.scale, self.soft_cap, self.sinks)

@@ -62,7 +62,7 @@ class Dispatch:
 
     def collect(self, rows: Tensor) -> Tensor:
         """What the experts made (B T k, D), to the weighted sum for each token (B, T, D)."""
-        y = rows.index_select(0, self.row_of).view(*self.weights.shape, -1)  # (B, T, k, D)
+        y = rows.index_select(0, self.row_of).view(*self.weights.shape, rows.size(-1))  # (B, T, k, D)
         return (y * self.weights.unsqueeze(-1)).sum(-2).to(rows.dtype)
 
 

@@ -43,7 +43,8 @@ class Memory(NamedTuple):
     states: Tensor
     """(B, S, D)."""
     documents: Tensor | None
-    """The document of each state (B, S), as the queries' own are numbered; none if a row is one."""
+    """The document of each state (B, S), as the queries' own are numbered, below 0 for padding, which nothing looks at;
+    none if a row is one."""
 
 
 class Rotation(NamedTuple):

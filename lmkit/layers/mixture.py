@@ -108,7 +108,10 @@ class NoShared(nn.Module):
 
 def describe(loads: Tensor) -> dict[str, Tensor]:
     """The figures of a number of tokens for each expert (E)."""
-    return {"moe_busiest": loads.max() * loads.size(0) / loads.sum(), "moe_idle": (loads == 0).float().mean()}
+    return {
+        "moe_busiest": loads.max() * loads.size(0) / loads.sum().clamp(min=1),
+        "moe_idle": (loads == 0).float().mean(),
+    }
 
 
 def check_numbers(experts: int, active: int, hidden: int | None, shared: int, shared_gated: bool) -> None:

@@ -141,5 +141,10 @@ def scale_out(branch: Attention | FeedForward, factor: float) -> None:
                 f"the projection `out` is a {type(out).__name__}, but its start is scaled with the depth, which "
                 "needs lmkit.layers.Linear: use that in the layer"
             )
-        out.std *= factor
-        out.reset_parameters()
+        scale_start(out, factor)
+
+
+def scale_start(projection: Any, factor: float) -> None:
+    """Multiplies the deviation `std` of a projection's first values."""
+    projection.std *= factor
+    projection.reset_parameters()

@@ -26,7 +26,7 @@ class Decoder(Transformer):
             documents: the document of each token (B, T), never falling along a row; attention does not cross them and
                 positions start anew in each. None if the row is one text.
             cache: the past of the same rows, which is extended; excludes `documents`.
-            memory: what an encoder has read, for blocks that look there.
+            memory: what an encoder has read, for blocks that look there; with a cache of one text a row, and padding.
         """
         if cache is None:
             return self.read(tokens, positions_within(tokens, documents), documents=documents, memory=memory)

@@ -49,9 +49,10 @@ class EncoderDecoder(Network):
         Args:
             read: ids in [0, V).
             write: ids in [0, V).
-            read_documents: the document of each token that is read (B, S); one that no token of `write` has, such as
-                -1 for padding, is not looked at. None if a row is one text.
-            write_documents: the document of each token that is written (B, T); needed with `read_documents`.
+            read_documents: the document of each token that is read (B, S), below 0 for padding, which is not looked at.
+                None if a row is one text.
+            write_documents: the document of each token that is written (B, T); none if a row is one text, which looks
+                at all that is read but padding.
         """
         return self.decoder(write, write_documents, memory=self.memory(read, read_documents))
 

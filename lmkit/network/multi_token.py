@@ -18,7 +18,7 @@ class MultiToken(nn.Module):
     Args:
         network: the decoder, given by the task; the blocks are made as its last one is.
         count: tokens to predict after the next one.
-        weight: of the mean loss of these predictions beside that of the next token.
+        weight: of the loss of these predictions, a mean over `count`, beside that of the next token.
     """
 
     def __init__(self, network: Decoder, count: int = 1, weight: float = 0.3) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lmkit.layers.kinds import At, Attention, FeedForward, Norm
-from lmkit.network.block import Block
+from lmkit.network.block import Block, scale_start
 
 
 class DepthScaled(Block):
@@ -36,6 +36,11 @@ class DepthScaled(Block):
         super().__init__(dim, depth, norm, attention, feed_forward, dropout)
         self.factor = scale * depth**-0.5
 
+    @staticmethod
+    def out_scale(depth: int) -> float:
+        """None, for the number does that."""
+        return 1.0
+
     def forward(self, x: Tensor, at: At) -> Tensor:
         """(B, T, D) to (B, T, D)."""
         x = x + self.factor * self.dropout(self.attention(self.attention_norm(x), at))
@@ -43,8 +48,10 @@ class DepthScaled(Block):
 
 
 class DeepNorm(Block):
-    """Weighs the stream against each branch before norming their sum (Wang et al. 2022, arXiv:2203.00555): by
-    (2 depth)^(1/4), as for a decoder; the projections into the stream start smaller by (8 depth)^(-1/4).
+    """Weighs the stream against each branch before norming their sum (Wang et al. 2022, arXiv:2203.00555, figure 2): by
+    (2 depth)^(1/4); projections into the stream, and those called `v`, `up` and `gate` (of values, and of what feed-forwards
+    read), start smaller by (8 depth)^(-1/4). These are the numbers of a decoder or an encoder alone; the paper has others
+    for the two together.
 
     Args:
         dim: width D, given by the network.
@@ -68,10 +75,13 @@ class DeepNorm(Block):
     ) -> None:
         super().__init__(dim, depth, norm, attention, feed_forward, dropout)
         self.weight = (2 * depth) ** 0.25
+        for name, part in [*attention.named_modules(), *feed_forward.named_modules()]:
+            if name.rpartition(".")[2] in ("v", "up", "gate") and hasattr(part, "std"):
+                scale_start(part, self.out_scale(depth))
 
     @staticmethod
     def out_scale(depth: int) -> float:
-        """The paper's beta of a decoder."""
+        """The paper's beta."""
         return (8 * depth) ** -0.25
 
     def forward(self, x: Tensor, at: At) -> Tensor:

@@ -100,6 +100,7 @@ def cut_spans(
     write = pick(write_slots, written, cut + spans)
     end = torch.full_like(write[:, :1], last_id - spans)
     ended = pick(write_slots, over.repeat_interleave(2, dim=1), cut + spans)
+    ended = torch.cat([ended, ended[:, -1:]], dim=1)[:, 1:]  # as the targets: of what comes next
     wanted = torch.cat([write, end], dim=1)[:, 1:].masked_fill(ended, IGNORE)
     kept = tokens.size(1) - cut + spans
     read = pick(read_slots, torch.where(starts, sentinels, tokens), kept)

@@ -60,10 +60,10 @@ class Denoising(Task):
         """For each row its summed loss in nats and its number of predicted tokens (B, 2)."""
         return row_losses(self.network, *self._read(batch), self.chunk)
 
-    def hidden(self, network: Any, tokens: Tensor) -> Tensor:
-        """Hidden states of the spans of a row of tokens (1, T)."""
+    def states(self, network: Any, tokens: Tensor) -> list[Tensor]:
+        """Those of the spans of a row of tokens (1, T)."""
         cut, spans = counts(tokens.size(1), self.share, self.length)
-        return network(tokens[:, : tokens.size(1) - cut + spans], torch.zeros_like(tokens[:, : cut + spans]))
+        return [network(tokens[:, : tokens.size(1) - cut + spans], torch.zeros_like(tokens[:, : cut + spans]))]
 
     def ids_needed(self, data: Any) -> int:
         """The tokenizer's, one for each span of a row, and the one that ends the last."""

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
-from lmkit.data.packing import Batch
+from lmkit.data.packing import IGNORE, Batch
 from lmkit.errors import UserError
 from lmkit.network import Encoder
 from lmkit.optim import Schedule, WarmupCosine
@@ -48,7 +48,13 @@ class MaskedLanguageModel(Task):
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The loss in nats summed over the hidden tokens, and their number."""
-        return token_loss(self.network, *self._read(batch), self.chunk)
+        hidden, targets = self._read(batch)
+        predicted = targets != IGNORE  # a few: the head is not computed for the others
+        return token_loss(self.network, hidden[predicted][None], targets[predicted][None], self.chunk)
+
+    def states(self, network: Any, tokens: Tensor) -> list[Tensor]:
+        """Those of the hidden tokens."""
+        return [network(tokens)[:, : round(self.share * tokens.size(1))]]
 
     def predict_step(self, batch: Batch) -> Tensor:
         """For each row its summed loss in nats and its number of hidden tokens (B, 2)."""
@@ -61,5 +67,6 @@ class MaskedLanguageModel(Task):
     def _read(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Hidden states (B, T, D) of the damaged text, and what is to be predicted (B, T)."""
         last = self.network.vocab_size - 1
-        tokens, targets = mask(batch.inputs, batch.targets, last, last, self.share, draw_number(self))
+        known = getattr(self._datamodule, "vocab_size_used", last)  # an id of no text would tell that it was drawn
+        tokens, targets = mask(batch.inputs, batch.targets, last, known, self.share, draw_number(self))
         return self.network(tokens, batch.documents), targets

@@ -55,7 +55,11 @@ class Pretraining(Task):
         return token_loss(self.network, self.network(batch.inputs, batch.documents), batch.targets, self.chunk)
 
     def training_loss(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | float]:
-        """The same, and the loss of the further heads with that of layers that have their own."""
+        """The same, and the loss of the further heads with that of layers that have their own.
+
+        What the further heads predict is summed as the next tokens are, and so divided by their number: DeepSeek-V3's
+        equation 24, which divides by T too.
+        """
         if self.multi_token is None:
             return super().training_loss(batch)
         hidden = self.network(batch.inputs, batch.documents)
@@ -64,10 +68,15 @@ class Pretraining(Task):
         steps = self.multi_token(self.network, hidden, batch.inputs, batch.documents)
         for k, later in enumerate(steps, 1):
             targets = shifted(batch.targets, batch.documents, k, IGNORE)
-            further, number = token_loss(self.network, later, targets, self.chunk)
-            share = self.multi_token.weight / len(self.multi_token.steps)
-            beside = beside + share * further * (count / number.clamp(min=1))
+            further, _ = token_loss(self.network, later, targets, self.chunk)
+            beside = beside + self.multi_token.weight / len(self.multi_token.steps) * further
         return loss, count, beside + self.side_loss() * count
+
+    def states(self, network: Any, tokens: Tensor) -> list[Tensor]:
+        """Those of the network, and of the further heads."""
+        hidden = network(tokens)
+        further = self._multi_token(network)(network, hidden, tokens, None) if self._multi_token else ()
+        return [hidden, *further]
 
     def predict_step(self, batch: Batch) -> Tensor:
         """For each row its summed loss in nats and its number of valid tokens (B, 2)."""

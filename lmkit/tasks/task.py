@@ -74,9 +74,9 @@ class Task(LightningModule):
         """Builds the network."""
         self.network = self._network()
 
-    def hidden(self, network: Any, tokens: Tensor) -> Tensor:
-        """Hidden states for a row of tokens (1, T), as far as the task computes them; to count its FLOPs."""
-        return network(tokens)
+    def states(self, network: Any, tokens: Tensor) -> list[Tensor]:
+        """All hidden states (1, .., D) that are made logits of in training, for a row of tokens (1, T)."""
+        return [network(tokens)]
 
     def ids_needed(self, data: Any) -> int:
         """Token ids that the network must know."""
@@ -91,7 +91,7 @@ class Task(LightningModule):
         Raises:
             UserError: something in them does not fit.
         """
-        rehearse(self._network, self._schedule, steps, lambda network: self.hidden(network, _row(network.context)))
+        rehearse(self._network, self._schedule, steps, lambda network: self.states(network, _row(network.context)))
 
     def configure_model(self) -> None:
         """Builds the network, on the device and in the dtype that the strategy asks for; then compiles it."""
@@ -200,7 +200,7 @@ class Task(LightningModule):
         with torch.device("meta"):
             network = self._network()
             with FlopCounterMode(display=False) as counter:
-                network.logits(self.hidden(network, _row(time))).sum().backward()
+                sum(network.logits(hidden).sum() for hidden in self.states(network, _row(time))).backward()
         return counter.get_total_flops() / time
 
     def _log_measures(self, stage: str, prog_bar: bool = False) -> None:

@@ -4,6 +4,7 @@ from itertools import product
 
 import pytest
 import torch
+from torch.nn.attention.flex_attention import create_block_mask
 
 from lmkit.layers import At, attend
 from lmkit.layers.attend import choose
@@ -119,6 +120,31 @@ def test_flex_attention_is_the_obvious_computation(options):
     torch.testing.assert_close(got.double(), obvious(made), rtol=0, atol=2e-6)
 
 
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("window", [None, 1, 100, 128, 129, 300])
+@pytest.mark.parametrize("time", [27, 128, 300, 512])
+def test_blocks_are_found_as_by_looking_at_every_pair(time, window, causal):
+    q = torch.empty(2, 1, time, 16)
+    cut = (torch.rand(time, generator=torch.Generator().manual_seed(time)) < 0.01).long().cumsum(0)
+    for documents in (None, torch.stack([cut, torch.arange(time) // 128])):
+        if window is not None and window >= time:
+            continue
+        made = Job(q, q, q, causal, window, documents, documents, None, 1.0, None, None, {})
+
+        def sees(b, h, query, key, made=made):
+            seen = made.seen(query - key)
+            return seen if made.documents is None else seen & (made.documents[b, query] == made.documents[b, key])
+
+        got = flex._blocks(made)
+        looked = create_block_mask(sees, None if documents is None else 2, None, time, time, device="cpu")
+        assert torch.equal(got.to_dense(), looked.to_dense())
+        assert torch.equal(got.full_kv_num_blocks, looked.full_kv_num_blocks)
+        for row in torch.cartesian_prod(*map(torch.arange, got.full_kv_num_blocks.shape)).tolist():
+            number = int(got.full_kv_num_blocks[tuple(row)])
+            mine, theirs = (blocks.full_kv_indices[tuple(row)][:number] for blocks in (got, looked))
+            assert torch.equal(mine, theirs)
+
+
 def test_documents_are_found_in_rows_laid_end_to_end():
     starts, longest = varlen._starts(job(documents=True))
     assert starts.tolist() == [0, 5, 6, 18, 27, 30, 54]
@@ -169,8 +195,8 @@ def test_the_last_queries_see_what_they_would_see_in_a_whole_row(window, past):
     torch.testing.assert_close(part, whole[:, :, past:], rtol=0, atol=1e-12)
 
 
-def largest(made):
-    """The largest number of elements of a tensor that attention makes."""
+def largest(run):
+    """The largest number of elements of a tensor that it makes."""
     sizes = []
 
     class Watch(torch.utils._python_dispatch.TorchDispatchMode):
@@ -180,7 +206,7 @@ def largest(made):
             return result
 
     with Watch():
-        choose(made)
+        run()
     return max(sizes)
 
 
@@ -190,4 +216,15 @@ def test_neither_a_window_nor_documents_cost_a_mask_of_time_squared():
     documents = torch.arange(time)[None] // 256
     for limit, options in ((window, (None, None)), (None, (documents, documents)), (window, (documents, documents))):
         made = Job(q, q, q, True, limit, *options, None, 1.0, None, None, {})
-        assert largest(made) <= time * 4 * window
+        assert largest(lambda made=made: choose(made)) <= time * 4 * window
+        assert largest(lambda made=made: flex._blocks(made)) <= time
+
+
+def test_half_precision_scores_are_not_rounded_before_they_are_capped():
+    made = job(soft_cap=30.0, sinks=True)
+    halves = [part.detach().bfloat16() for part in (made.q * 5, made.k * 5, made.v)]
+    rest = [made.causal, None, None, None, None, 0.3, 30.0, made.sinks.detach(), {}]
+    exact = dense.dense(Job(*(part.double() for part in halves), *rest))
+    with torch.autocast("cpu", torch.bfloat16):
+        got = dense.dense(Job(*halves, *rest))
+    assert (got.double() - exact).abs().max() < 2e-2  # of bfloat16 weights and values; 0.1 with rounded scores

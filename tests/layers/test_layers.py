@@ -94,6 +94,22 @@ def test_query_key_norm_bounds_the_scores():
     torch.testing.assert_close((q * q).sum(-1), torch.full((9,), 16.0))
 
 
+def test_a_norm_that_widens_leaves_queries_keys_and_values_alike(monkeypatch):
+    """As autocast does on CUDA, where kernels for documents want one dtype and a cache holds half of it."""
+
+    class Wide(RMSNorm):
+        def forward(self, x):
+            return super().forward(x.float())
+
+    kinds = []
+    monkeypatch.setattr(
+        "lmkit.layers.attentions.attend", lambda q, k, v, *_: kinds.append((q.dtype, k.dtype, v.dtype)) or q
+    )
+    layer = SelfAttention(24, 4, qk_norm=Wide).bfloat16()
+    layer(torch.randn(1, 5, 24, dtype=torch.bfloat16), At())
+    assert set(kinds[0]) == {torch.bfloat16}
+
+
 def test_no_norm():
     x = torch.randn(2, T, D)
     assert NoNorm(D)(x) is x

@@ -508,3 +508,10 @@ def test_in_a_network_all_projections_to_the_stream_start_smaller_and_all_layers
 def test_what_does_not_fit_is_said(make, needed):
     with pytest.raises(UserError, match=needed):
         make()
+
+
+def test_no_token_is_nothing():
+    layer = make().train()
+    x = torch.randn(1, 0, D, dtype=torch.float64)
+    assert layer(x).shape == x.shape
+    assert all(value.isfinite() for value in layer.figures.values())

@@ -6,9 +6,23 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from lmkit.errors import UserError
-from lmkit.layers import MLP, ALiBi, At, Gated, LayerNorm, Learned, NoPosition, RMSNorm, Rotary, SelfAttention
+from lmkit.layers import (
+    MLP,
+    ALiBi,
+    At,
+    Gated,
+    LayerNorm,
+    Learned,
+    MixtureOfExperts,
+    NoPosition,
+    RelativeBias,
+    RMSNorm,
+    Rotary,
+    SelfAttention,
+)
 from lmkit.network import (
     BranchNorm,
     Decoder,
@@ -70,13 +84,35 @@ def test_a_block_is_its_equation(block):
 
 def test_first_values_by_depth():
     deviations = {
-        block: Decoder(V, T, 256, 8, 4, block=block).blocks[0].attention.out.std for block in (PreNorm, DeepNorm)
+        block: Decoder(V, T, 256, 8, 4, block=block).blocks[0].attention.out.std
+        for block in (PreNorm, DeepNorm, DepthScaled)
     }
     assert deviations[PreNorm] == pytest.approx(0.02 * 16**-0.5)
+    assert deviations[DepthScaled] == 0.02  # its branches are multiplied instead
     assert deviations[DeepNorm] == pytest.approx(0.02 * 64**-0.25)
+    block = Decoder(V, T, 256, 8, 4, feed_forward=partial(MixtureOfExperts, shared=1), block=DeepNorm).blocks[0]
+    smaller = {"v", "up", "gate", "out"}
+    for name, part in block.named_modules():
+        if hasattr(part, "std"):
+            scaled = name.rpartition(".")[2] in smaller
+            assert part.std == pytest.approx(0.02 * (64**-0.25 if scaled else 1)), name
+            assert part.weight.std().item() == pytest.approx(part.std, rel=0.05), name
     scales = Decoder(V, T, D, DEPTH, 4, block=partial(LayerScale, start=0.0))
     tokens = torch.randint(V, (1, T))
     torch.testing.assert_close(scales(tokens), scales.norm(scales.embedding(tokens)))  # each block is the identity
+
+
+@pytest.mark.parametrize("position", [ALiBi, RelativeBias, Rotary])
+def test_recomputed_blocks_give_the_same_gradients(position):
+    network, tokens = decoder(3, position=position), torch.randint(V, (2, T))
+    network(tokens).square().sum().backward()
+    expected = {name: parameter.grad.clone() for name, parameter in network.named_parameters()}
+    network.zero_grad()
+    for block in network.blocks:
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+    network(tokens).square().sum().backward()
+    for name, parameter in network.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected[name], rtol=0, atol=1e-12)
 
 
 def decoder(depth=5, **options):

@@ -96,6 +96,19 @@ def test_documents_and_padding_of_what_is_read():
     torch.testing.assert_close(network(read, write, read_documents, write_documents), alone, rtol=0, atol=1e-10)
 
 
+def test_padding_of_what_is_read_is_not_looked_at_by_one_text_a_row_with_a_cache_or_without():
+    network, read, write, length = both(), ids(2, S), ids(2, T), 9
+    documents = torch.zeros(2, S, dtype=torch.long)
+    documents[1, length:] = -1
+    expected = torch.cat([network(read[:1], write[:1]), network(read[1:, :length], write[1:])])
+    zeros = torch.zeros(2, T, dtype=torch.long)
+    for written in (None, zeros):
+        torch.testing.assert_close(network(read, write, documents, written), expected, rtol=0, atol=1e-10)
+    memory, cache = network.memory(read, documents), network.cache()
+    pieces = [network.decoder(piece, cache=cache, memory=memory) for piece in write.split([4, 1, 4], dim=1)]
+    torch.testing.assert_close(torch.cat(pieces, dim=1), expected, rtol=0, atol=1e-10)
+
+
 def test_both_have_one_embedding_and_no_second_head():
     network = both(tied=False)
     assert network.encoder.embedding is network.decoder.embedding

@@ -67,7 +67,16 @@ def test_documents_stay_apart():
     assert wanted[0].tolist() == [102, 103, 104, IGNORE, IGNORE, 107, 108, 109, 110, 111]
 
 
-def test_the_task_adds_their_mean_loss_in_training_only():
+@pytest.mark.parametrize("count", [1, 3])
+def test_their_flops_are_counted(count):
+    recipe = partial(Decoder, 512, 64, 64, 2, 4)
+    plain, further = Pretraining(recipe), Pretraining(recipe, multi_token=partial(MultiToken, count=count))
+    step = 2 * 64 * 64 + 12 * 64 * 64 + 512 * 64  # matrices: join, block, head
+    more = further.flops_per_token(64) - plain.flops_per_token(64)
+    assert more == pytest.approx(count * (6 * step + 12 * 64 * 64), rel=0.06)  # rows of a step are k tokens shorter
+
+
+def test_the_task_adds_their_loss_in_training_only_however_the_batch_is_split():
     network, further = built(2)
     task = Pretraining(lambda: network, multi_token=lambda _: further)
     task.build()
@@ -79,8 +88,11 @@ def test_the_task_adds_their_mean_loss_in_training_only():
     hidden = network(batch.inputs)
     expected = []
     for k, later in enumerate(further(network, hidden, batch.inputs, None), 1):
-        expected.append(F.cross_entropy(network.logits(later).flatten(0, 1), targets[:, k:].flatten()))
-    torch.testing.assert_close(beside, 0.5 * (expected[0] + expected[1]) / 2 * count)
+        logits = network.logits(later).flatten(0, 1)
+        expected.append(F.cross_entropy(logits, targets[:, k:].flatten(), reduction="sum"))
+    torch.testing.assert_close(beside, 0.5 * (expected[0] + expected[1]) / 2)
+    parts = [task.training_loss(Batch(batch.inputs[i : i + 1], targets[i : i + 1], None)) for i in range(2)]
+    torch.testing.assert_close(parts[0][2] + parts[1][2], beside)
     plain, number = task.loss(batch)
     torch.testing.assert_close(plain, loss)
     assert number == count == T + 7

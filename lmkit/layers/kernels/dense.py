@@ -35,8 +35,9 @@ def weigh(job: Job, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: 
         if bias is not None:
             mask = bias if mask is None else bias.masked_fill(~mask, float("-inf"))
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=job.scale)
-    scores = (q @ k.transpose(-1, -2)).float() if q.dtype.itemsize < 4 else q @ k.transpose(-1, -2)
-    scores = scores * job.scale
+    wide = torch.promote_types(q.dtype, torch.float32)  # in which PyTorch's own kernels hold scores too
+    with torch.autocast(q.device.type, enabled=False):
+        scores = q.to(wide) @ k.to(wide).transpose(-1, -2) * job.scale
     if job.soft_cap is not None:
         scores = job.soft_cap * torch.tanh(scores / job.soft_cap)
     if bias is not None:

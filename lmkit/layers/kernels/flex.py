@@ -7,16 +7,22 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.attention.flex_attention import AuxRequest, BlockMask, create_block_mask, flex_attention
+from torch.nn.attention.flex_attention import AuxRequest, BlockMask, flex_attention
 
 from lmkit.layers.kernels.job import Job
 
+BLOCK = 128
+"""Queries and keys of a block that is skipped as a whole, or not: PyTorch's default."""
+
 
 def can_flex(job: Job) -> bool:
-    """Whether it is a job for CUDA that PyTorch's own kernels would need a mask or a bias for."""
+    """Whether it is a job for CUDA that PyTorch's own kernels would need a mask or a bias for, and of a length that
+    comes again: each is compiled by itself, prompts are of any, and after eight PyTorch compiles no more.
+    """
     special = not job.plain or job.bias is not None or job.documents is not None or job.window is not None
     dtypes = (torch.float32, torch.bfloat16, torch.float16)
-    return job.q.is_cuda and job.square and special and job.q.dtype in dtypes and job.q.size(-1) >= 16
+    again = torch.is_grad_enabled() or job.time % BLOCK == 0
+    return job.q.is_cuda and job.square and special and again and job.q.dtype in dtypes and job.q.size(-1) >= 16
 
 
 def flex(job: Job) -> Tensor:
@@ -51,8 +57,37 @@ def _blocks(job: Job) -> BlockMask:
             seen = seen & (job.documents[b, query] == job.key_documents[b, key])
         return seen
 
-    rows = None if job.documents is None else job.q.size(0)
-    return create_block_mask(sees, rows, None, job.time, job.past, device=job.q.device)
+    some, all_ = (part[:, None] for part in _seen_blocks(job))  # (B or 1, 1, N, N)
+    partly, wholly = _listed(some & ~all_), _listed(all_)
+    return BlockMask.from_kv_blocks(*partly, *wholly, BLOCK, sees, seq_lengths=(job.time, job.past))
+
+
+def _seen_blocks(job: Job) -> tuple[Tensor, Tensor]:
+    """Of which blocks of keys each block of queries may see some, and of which all (B or 1, N, N): found from their
+    distances and documents, for PyTorch's `create_block_mask` makes the mask of T x T and looks.
+    """
+    number = -(-job.past // BLOCK)
+    starts = torch.arange(number, device=job.q.device) * BLOCK
+    far = starts[:, None] - starts  # of the first query and the first key
+    least, most = far - (BLOCK - 1), far + (BLOCK - 1)
+    reach = job.past if job.window is None else job.window
+    low = 0 if job.causal else 1 - reach
+    some, all_ = (most >= low) & (least < reach), (least >= low) & (most < reach)
+    filled = starts + BLOCK <= job.past
+    all_ = all_ & filled[:, None] & filled
+    if job.documents is None:
+        return some[None], all_[None]
+    ends = (starts + BLOCK - 1).clamp(max=job.past - 1)
+    first, last = job.documents[:, starts], job.documents[:, ends]  # which never fall along a row
+    meets = (first[:, :, None] <= last[:, None]) & (first[:, None] <= last[:, :, None])
+    one = (first == last)[:, :, None] & (first == last)[:, None] & (first[:, :, None] == first[:, None])
+    return some & meets, all_ & one
+
+
+def _listed(blocks: Tensor) -> tuple[Tensor, Tensor]:
+    """A table of blocks (B, 1, N, N) as the number of those in each row, and their columns, these first."""
+    order = blocks.to(torch.int8).argsort(dim=-1, descending=True, stable=True)
+    return blocks.sum(-1, dtype=torch.int32), order.to(torch.int32)
 
 
 def _table(job: Job) -> Tensor | None:

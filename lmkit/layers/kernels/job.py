@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Job:
         scale: multiplies the products of queries and keys.
         soft_cap: c, by which scores s become c tanh(s / c), before the bias is added.
         sinks: the score of one more key in each head (H), whose value is zero.
-        memo: masks of this forward, kept for the layers to come.
+        memo: masks of this forward, and what else has no gradient, kept for the layers to come.
     """
 
     q: Tensor
@@ -83,10 +84,17 @@ class Job:
         return table.to(self.q.dtype)[:, (distance - least).clamp(0, most - least)]
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
-        """What `make` gives, made by the first layer of a forward that asks; a compiler merges making with use."""
+        """What `make` gives, made by the first layer of a forward that asks.
+
+        Made anew by each layer that is compiled, for it is compiled alone; and if it has a gradient, for a layer whose
+        activations are computed again in the backward pass has to save the same tensors both times.
+        """
         if torch.compiler.is_compiling():
             return make()
         key = (key, self.time, self.past, self.window, self.causal, self.documents is None, self.q.dtype)
-        if key not in self.memo:
-            self.memo[key] = make()
-        return self.memo[key]
+        if key in self.memo:
+            return self.memo[key]
+        made = make()
+        if not any(isinstance(part, Tensor) and part.requires_grad for part in tree_leaves(made)):
+            self.memo[key] = made
+        return made

@@ -7,13 +7,19 @@ from torch import Tensor
 
 from lmkit.layers.kernels.job import Job
 
+WIDEST = 256
+"""The widest heads that FlashAttention can do."""
+LEAST_CAPABILITY = (8, 0)
+"""The CUDA compute capability that it needs."""
+
 
 def can_vary(job: Job) -> bool:
     """Whether documents are apart, scores are mere products, and the dtype is one of the kernel's."""
     apart = job.documents is not None and job.documents is job.key_documents
     mere = job.plain and job.bias is None and job.q.size(-1) == job.v.size(-1)
-    known = job.q.is_cuda and job.q.dtype in (torch.bfloat16, torch.float16) and job.q.size(-1) % 8 == 0
-    return apart and mere and known and not torch.compiler.is_compiling()  # the lengths depend on the data
+    known = job.q.dtype in (torch.bfloat16, torch.float16) and job.q.size(-1) % 8 == 0 and job.q.size(-1) <= WIDEST
+    able = job.q.is_cuda and torch.cuda.get_device_capability(job.q.device) >= LEAST_CAPABILITY
+    return apart and mere and known and able and not torch.compiler.is_compiling()  # the lengths depend on the data
 
 
 def varlen(job: Job) -> Tensor:
