@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lmkit.layers import ALiBi, Rotary
+import lmkit.layers.attend as attending
+from lmkit.layers import ALiBi, At, RMSNorm, Rotary, SelfAttention
 from lmkit.layers.kernels.flex import can_flex, flex
 from lmkit.layers.kernels.varlen import can_vary, varlen
 from lmkit.network import Decoder
@@ -53,6 +54,17 @@ def test_a_kernel_is_the_obvious_computation(kernel, can, dtype, tolerance, opti
     leaves = [getattr(made, part) for part in names]
     for mine, theirs in zip(torch.autograd.grad(got, leaves, upstream.to(got)), gradients, strict=True):
         torch.testing.assert_close(mine.double().cpu(), theirs, rtol=tolerance, atol=4 * tolerance)
+
+
+def test_documents_need_no_mask_under_autocast_with_normed_queries(monkeypatch):
+    taken = []
+    kernels = [(lambda job, run=run: taken.append(run) or run(job), can) for run, can in attending.KERNELS]
+    monkeypatch.setattr(attending, "KERNELS", tuple(kernels))
+    layer = SelfAttention(64, 4, qk_norm=RMSNorm).cuda()
+    documents = torch.arange(256, device="cuda")[None] // 100
+    with torch.autocast("cuda", torch.bfloat16):
+        layer(torch.randn(1, 256, 64, device="cuda"), At(documents=documents)).sum().backward()
+    assert taken == [varlen]
 
 
 def cast(exact, dtype):

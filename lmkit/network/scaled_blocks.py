@@ -49,9 +49,9 @@ class DepthScaled(Block):
 
 class DeepNorm(Block):
     """Weighs the stream against each branch before norming their sum (Wang et al. 2022, arXiv:2203.00555, figure 2): by
-    (2 depth)^(1/4); projections into the stream, and those called `v`, `up` and `gate` (of values, and of what feed-forwards
-    read), start smaller by (8 depth)^(-1/4). These are the numbers of a decoder or an encoder alone; the paper has others
-    for the two together.
+    (2 depth)^(1/4); projections into the stream, and those called `v`, `up` and `gate` (of values, and of what
+    feed-forwards read), start smaller by (8 depth)^(-1/4). These are the numbers of a decoder or an encoder alone; the
+    paper has others for the two together.
 
     Args:
         dim: width D, given by the network.
