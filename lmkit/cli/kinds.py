@@ -8,6 +8,7 @@ from torch.optim import Optimizer
 
 import lmkit.callbacks
 import lmkit.data.text  # noqa: F401 (both: known by their class names once they are imported)
+from lmkit.data.chat_templates import ChatTemplate
 from lmkit.errors import UserError
 from lmkit.layers.kinds import Activation, Attention, FeedForward, Norm, Position, Router
 from lmkit.network import Block, Network
@@ -42,6 +43,7 @@ KINDS: dict[str, Kind] = {
     "task": Kind(Task),
     "data": Kind(LightningDataModule),
     "callback": Kind(Callback),
+    "chat_template": Kind(ChatTemplate),
 }
 """By the name that commands use."""
 

@@ -1,6 +1,9 @@
 """Plugins as their author meets them: listed, shown, begun, told apart, and told of when they fail."""
 
+import gc
+import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,10 +19,11 @@ from lmkit.cli.plugins.new import TEMPLATES, file_name
 from lmkit.cli.plugins.places import reads_memory
 from lmkit.cli.plugins.snippet import snippet
 from lmkit.cli.plugins.table import table
+from lmkit.data.chat_templates import ChatML, ChatTemplate, JinjaFile
 from lmkit.layers.kinds import initialize
 from lmkit.network import Decoder
 from lmkit.registry import concrete, load_plugins
-from lmkit.tasks import Task
+from lmkit.tasks import Pretraining, Task
 from tests.conftest import RECIPES
 
 RECIPE = RECIPES / "gpt-small.yaml"
@@ -165,6 +169,19 @@ def test_classes_that_no_plugin_brings_are_not_counted(run):
     assert run("plugins", "list", "norm", "--plugins=counted.py")[0] == 0
 
 
+@pytest.fixture
+def talking():
+    """The name of a task that takes a chat template, known for one test."""
+
+    class Talking(Pretraining):
+        def __init__(self, network: Callable[[], Decoder], chat_template: ChatTemplate):
+            super().__init__(network)
+
+    yield Talking.__name__
+    del Talking
+    gc.collect()
+
+
 @pytest.fixture(scope="module")
 def parser():
     parser = Parser()
@@ -181,7 +198,7 @@ def parser():
 def test_the_snippet_of_a_class_makes_a_recipe_with_it(parser, tmp_path, kind, cls):
     text = snippet(cls, kind)
     if text is None:
-        assert cls.__name__ == "KeepRecipe"  # that no recipe can name
+        assert cls.__name__ == "KeepRecipe" or kind == "chat_template"  # that no recipe can name
         return
     assert cls.__name__ in text
     (tmp_path / "snippet.yaml").write_text(text)
@@ -229,6 +246,34 @@ def test_show_knows_every_kind(run, name, parts):
     assert "Options, with type and default" in out
     for part in parts:
         assert part in out, part
+
+
+def test_show_writes_the_example_of_a_chat_template(run):
+    code, out, errors = run("plugins", "show", "ChatML")
+    assert code == 0, errors
+    assert "\n  <|im_start|>assistant\n  Paris.<|im_end|>\n" in out
+    assert "Trained, the assistant's: 'Paris.<|im_end|>'\n" in out
+    assert "Special tokens: <|im_start|>, <|im_end|>\n  The assistant ends by: <|im_end|>\n" in out
+    assert "No task that is known takes it from a recipe" in out
+    code, out, errors = run("plugins", "show", "JinjaFile")
+    assert code == 0, errors
+    assert "Paris" not in out  # whose file is not known
+    _, out, _ = run("plugins", "show", "Plain")
+    assert "Special tokens: none of its own\n  The assistant ends by: eos_token\n" in out
+
+
+def test_a_chat_template_that_new_wrote_is_shown(run, begun):
+    name = begun[0]["chat_template"]
+    code, out, errors = run("plugins", "show", name, f"--plugins=begun/{file_name(name)}")
+    assert code == 0, errors
+    assert "Trained, the assistant's: 'Paris.<|end|>'\n" in out
+
+
+def test_a_recipe_names_a_chat_template_where_a_task_takes_one(talking):
+    tree = yaml.safe_load(snippet(ChatML, "chat_template"))
+    assert tree == {"model": {"class_path": talking, "init_args": {"chat_template": "ChatML"}}}
+    tree = yaml.safe_load(snippet(JinjaFile, "chat_template"))
+    assert tree["model"]["init_args"]["chat_template"]["init_args"]["path"] == "..."
 
 
 def test_show_names_the_plugin_in_the_snippet_and_says_what_cannot_be_counted(run):
@@ -305,12 +350,15 @@ def test_what_new_writes_trains_at_once(run, begun, toy):
     assert {"norm", "activation", "feed_forward", "attention", "position", "block", "schedule"} <= set(names)
     for kind, name in names.items():
         assert f"lmkit plugins check begun/{file_name(name)}" in printed[kind]
-        recipe = yaml.safe_load(printed[kind].partition("second -c:\n")[2].partition("\nNext:")[0])
-        assert recipe["plugins"] == [f"begun/{file_name(name)}"]
-        assert name in str(recipe)
+        if kind == "chat_template":
+            assert "No task that is known takes it from a recipe" in printed[kind]
+        else:
+            recipe = yaml.safe_load(printed[kind].partition("second -c:\n")[2].partition("\nNext:")[0])
+            assert recipe["plugins"] == [f"begun/{file_name(name)}"]
+            assert name in str(recipe)
         text = Path("begun", file_name(name)).read_text()
         assert text.startswith(f'"""{name}, a')
-        assert "Template" not in text
+        assert not re.search(r"\bTemplate\b", text)
     options = [f"--model.network.{kind}={names[kind]}" for kind in ("norm", "attention", "position", "block")]
     options += [f"--model.{kind}={names[kind]}" for kind in ("schedule", "optimizer")]
     options += [f"--model.network.feed_forward={names['feed_forward']}", f"--trainer.callbacks={names['callback']}"]

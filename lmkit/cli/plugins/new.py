@@ -3,7 +3,6 @@
 import keyword
 import os
 import re
-import textwrap
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from lmkit.cli.kinds import KINDS, find_kind, load
 from lmkit.cli.plugins.describe import find_classes, usable, where_from
 from lmkit.cli.plugins.options import parse, parser_of
-from lmkit.cli.plugins.snippet import snippet
+from lmkit.cli.plugins.snippet import usage
 from lmkit.errors import UserError
 from lmkit.registry import try_plugins
 
@@ -37,7 +36,7 @@ def run(arguments: Sequence[str]) -> None:
     template = (TEMPLATES / f"{options.kind}.py").read_text(encoding="utf-8")
     check_name(options.name, base, template)
     path = _path(options.name, options.out)
-    _write(path, template.replace("Template", options.name))
+    _write(path, re.sub(r"\bTemplate\b", options.name, template))
     try_plugins([*plugins, str(path)])
     print(_next(options.kind, options.name, path))
 
@@ -99,10 +98,9 @@ def _write(path: Path, text: str) -> None:
 def _next(kind: str, name: str, path: Path) -> str:
     """What was written, and what to type next."""
     cls = next(cls for found, cls in find_classes(name) if found == kind)
-    yaml = textwrap.indent((snippet(cls, kind) or "").rstrip(), "  ")
     return (
         f"{path} holds the class {name}, which works as it stands: change what it computes, and say in its docstring\n"
-        f"what it is and where it comes from.\n\nIn a recipe, or beside one by a second -c:\n{yaml}\n\nNext:\n"
+        f"what it is and where it comes from.\n\n{usage(cls, kind)}\n\nNext:\n"
         f"  lmkit plugins check {path}\n"
         f"  lmkit plugins show {name} --plugins={path}"
     )

@@ -15,8 +15,9 @@ from lmkit.cli.plugins.describe import (
     value_in_words,
     where_from,
 )
+from lmkit.cli.plugins.example import example
 from lmkit.cli.plugins.options import parse, parser_of
-from lmkit.cli.plugins.snippet import snippet
+from lmkit.cli.plugins.snippet import usage
 from lmkit.cli.plugins.table import table, width_of_output
 
 
@@ -53,12 +54,9 @@ def _page(cls: type, kind: str, size: Size) -> str:
     parts.append(f"Options, with type and default:\n{table(rows, width)}" if rows else "No options.")
     if can_count(KINDS[kind]):
         parts.append(textwrap.fill(_cost(cls, kind, size), max(width, 20)))
-    yaml = snippet(cls, kind)
-    parts.append(
-        f"In a recipe, or beside one by a second -c:\n{textwrap.indent(yaml.rstrip(), '  ')}"
-        if yaml
-        else "No task that is known takes it from a recipe: use it from Python, or by a task of your own."
-    )
+    if shown := example(cls, kind):
+        parts.append(f"An example:\n{textwrap.indent(shown, '  ')}")
+    parts.append(usage(cls, kind))
     return "\n\n".join(parts)
 
 

@@ -1,5 +1,6 @@
 """The lines of YAML that put a class into a recipe, at its top or where `places` finds a parameter for it."""
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -38,6 +39,13 @@ def snippet(cls: type, kind: str) -> str | None:
         return None
     files = {"plugins": [where_from(cls)]} if cls.__module__.startswith(f"{PACKAGE}.") else {}
     return None if _lacks(tree) else str(yaml.safe_dump({**files, **tree}, sort_keys=False))
+
+
+def usage(cls: type, kind: str) -> str:
+    """How a recipe uses a class, or that none can."""
+    if yaml_lines := snippet(cls, kind):
+        return f"In a recipe, or beside one by a second -c:\n{textwrap.indent(yaml_lines.rstrip(), '  ')}"
+    return "No task that is known takes it from a recipe: use it from Python, or by a task of your own."
 
 
 def part(cls: type, kind: str, first: int) -> Any:

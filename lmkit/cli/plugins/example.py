@@ -1,0 +1,12 @@
+"""What a class makes of the example of its kind, for the kinds whose base class has a method `example`."""
+
+from lmkit.callbacks.report import printable
+from lmkit.cli.kinds import KINDS
+from lmkit.cli.plugins.snippet import required
+
+
+def example(cls: type, kind: str) -> str | None:
+    """The example as text; none where the kind has none, or where the class needs options that only its user knows."""
+    if not hasattr(KINDS[kind].base, "example") or required(cls, len(KINDS[kind].given)):
+        return None
+    return printable(cls().example())
