@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from lmkit.errors import UserError
 from lmkit.layers import At, Attention, Norm, RMSNorm, attend, rotate
-from lmkit.layers.attentions import check_kv_heads, check_window, join_heads, split_heads, width_of_head
-from lmkit.layers.kinds import Linear
+from lmkit.layers.heads import check_kv_heads, check_window, join_heads, split_heads, width_of_head
+from lmkit.layers.weights import Linear
 
 
 class DifferentialAttention(Attention):

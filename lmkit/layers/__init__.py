@@ -2,17 +2,16 @@
 
 from lmkit.layers.activations import GELU, ReLU, ReLUSquared, SiLU
 from lmkit.layers.attend import attend
-from lmkit.layers.attentions import CrossAttention, SelfAttention, rotate
+from lmkit.layers.attentions import CrossAttention, SelfAttention
 from lmkit.layers.biases import ALiBi, RelativeBias
 from lmkit.layers.feed_forwards import MLP, Gated
 from lmkit.layers.gated_delta_net import GatedDeltaNet
+from lmkit.layers.heads import rotate
 from lmkit.layers.kinds import (
     Activation,
     At,
     Attention,
-    Embedding,
     FeedForward,
-    Linear,
     Memory,
     Norm,
     Position,
@@ -27,6 +26,7 @@ from lmkit.layers.positions import Learned, NoPosition, Sinusoidal
 from lmkit.layers.rotary import Rotary
 from lmkit.layers.rotary_scaled import RotaryInterpolated, RotaryLlama3, RotaryNTK, RotaryYaRN
 from lmkit.layers.routers import SigmoidRouter, SoftmaxRouter
+from lmkit.layers.weights import Embedding, Linear
 
 __all__ = [
     "GELU",

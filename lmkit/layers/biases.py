@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lmkit.errors import UserError
-from lmkit.layers.kinds import At, Embedding, Position
+from lmkit.layers.kinds import At, Position
+from lmkit.layers.weights import Embedding
 
 
 class ALiBi(Position):

@@ -6,7 +6,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from lmkit.layers.activations import GELU, SiLU
-from lmkit.layers.kinds import Activation, FeedForward, Linear
+from lmkit.layers.kinds import Activation, FeedForward
+from lmkit.layers.weights import Linear
 
 
 class MLP(FeedForward):

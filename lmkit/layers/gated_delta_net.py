@@ -11,11 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lmkit.errors import UserError
-from lmkit.layers.attentions import join_heads, split_heads, width_of_head
 from lmkit.layers.delta_rule import delta_rule
-from lmkit.layers.kinds import At, Attention, Linear, Norm
+from lmkit.layers.heads import join_heads, split_heads, width_of_head
+from lmkit.layers.kinds import At, Attention, Norm
 from lmkit.layers.norms import RMSNorm
 from lmkit.layers.short_convolution import ShortConvolution
+from lmkit.layers.weights import Linear
 
 
 class GatedDeltaNet(Attention):

@@ -13,10 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-import torch
 from torch import Tensor, nn
-
-from lmkit.errors import UserError
 
 
 class Past(Protocol):
@@ -171,74 +168,3 @@ class Position(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Tensor, positions: Tensor) -> tuple[Tensor, At]:
         """Embeddings (B, T, D) and positions within the document (B or 1, T) to embeddings and an `At`."""
-
-
-class Linear(nn.Linear):
-    """`nn.Linear` that carries the standard deviation of its own initialisation (GPT-2's 0.02 unless told)."""
-
-    def __init__(self, inputs: int, outputs: int, bias: bool = False, std: float = 0.02) -> None:
-        self.std = std
-        super().__init__(inputs, outputs, bias=bias)
-
-    def reset_parameters(self) -> None:
-        """Weights from a normal distribution of deviation `std`, biases zero."""
-        nn.init.normal_(self.weight, std=self.std)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
-
-
-class Embedding(nn.Embedding):
-    """`nn.Embedding` that carries the standard deviation of its own initialisation."""
-
-    def __init__(self, entries: int, dim: int, std: float = 0.02) -> None:
-        self.std = std
-        super().__init__(entries, dim)
-
-    def reset_parameters(self) -> None:
-        """Weights from a normal distribution of deviation `std`."""
-        nn.init.normal_(self.weight, std=self.std)
-
-
-def initialize(module: nn.Module, device: torch.device) -> None:
-    """Gives a module built on the meta device its memory on `device`, then its first values, parents first.
-
-    Raises:
-        UserError: a `reset_parameters` leaves some of that memory as it was found.
-    """
-    module.to_empty(device=device)
-    owned = [(part, name, tensor) for part in module.modules() for name, tensor in _owned(part)]
-    for _, _, tensor in owned:
-        if tensor.is_floating_point():
-            nn.init.constant_(tensor, float("nan"))
-    versions = [tensor._version for _, _, tensor in owned]  # which every change in place raises
-    for part in module.modules():
-        if callable(reset := getattr(part, "reset_parameters", None)):
-            reset()
-    for (part, name, tensor), version in zip(owned, versions, strict=True):
-        filled = not tensor.isnan().any() if tensor.is_floating_point() else tensor._version > version
-        if not filled:
-            raise UserError(
-                f"{type(part).__name__}.reset_parameters() does not fill {name}: fill it there too, in place, reading "
-                "the layer's own attributes only"
-            )
-
-
-def check_resets(module: nn.Module) -> None:
-    """Looks for parts that `initialize` would leave unfilled.
-
-    Raises:
-        UserError: a part owns a tensor but has no `reset_parameters`.
-    """
-    for part in module.modules():
-        if callable(getattr(part, "reset_parameters", None)):
-            continue
-        if owned := [name for name, _ in _owned(part)]:
-            raise UserError(
-                f"{type(part).__name__} owns {', '.join(owned)} but has no reset_parameters(): "
-                "write one that fills them, reading its own attributes only"
-            )
-
-
-def _owned(module: nn.Module) -> list[tuple[str, Tensor]]:
-    """The parameters and buffers of a module, without those of its parts."""
-    return [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]

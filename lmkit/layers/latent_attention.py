@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from lmkit.errors import UserError
 from lmkit.layers.attend import attend
-from lmkit.layers.attentions import check_window, join_heads, rotate, split_heads
-from lmkit.layers.kinds import At, Attention, Linear, Norm
+from lmkit.layers.heads import check_window, join_heads, rotate, split_heads
+from lmkit.layers.kinds import At, Attention, Norm
 from lmkit.layers.norms import RMSNorm
+from lmkit.layers.weights import Linear
 
 
 class LatentAttention(Attention):

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from lmkit.errors import UserError
 from lmkit.layers.activations import SiLU
-from lmkit.layers.attentions import NoGate, OutputGate
 from lmkit.layers.experts import Dispatch, GroupedLinear
 from lmkit.layers.feed_forwards import Gated
+from lmkit.layers.gates import NoGate, OutputGate
 from lmkit.layers.kinds import Activation, FeedForward, Regulated, Router
 from lmkit.layers.routers import SoftmaxRouter
 

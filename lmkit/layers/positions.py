@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from lmkit.errors import UserError
-from lmkit.layers.kinds import At, Embedding, Position
+from lmkit.layers.kinds import At, Position
+from lmkit.layers.weights import Embedding
 
 
 class Learned(Position):

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from lmkit.errors import UserError
 from lmkit.layers.balance import row_loss, switch_loss
 from lmkit.layers.experts import count
-from lmkit.layers.kinds import Linear, Router, Routing
+from lmkit.layers.kinds import Router, Routing
+from lmkit.layers.weights import Linear
 
 
 class SoftmaxRouter(Router):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lmkit.errors import UserError
-from lmkit.layers.kinds import Linear
+from lmkit.layers.weights import Linear
 from lmkit.network.decoder import Decoder
 from lmkit.network.transformer import positions_within, settle
 

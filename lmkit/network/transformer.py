@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from lmkit.errors import UserError
 from lmkit.layers import MLP, RMSNorm, Rotary, SelfAttention
-from lmkit.layers.kinds import At, Attention, Embedding, FeedForward, Linear, Norm, Position, check_resets, initialize
+from lmkit.layers.kinds import At, Attention, FeedForward, Norm, Position
+from lmkit.layers.weights import Embedding, Linear, check_resets, initialize
 from lmkit.network.block import Block, PreNorm
 from lmkit.network.pattern import Layer, tile
 

@@ -20,7 +20,7 @@ from lmkit.cli.plugins.places import reads_memory
 from lmkit.cli.plugins.snippet import snippet
 from lmkit.cli.plugins.table import table
 from lmkit.data.chat_templates import ChatML, ChatTemplate, JinjaFile
-from lmkit.layers.kinds import initialize
+from lmkit.layers.weights import initialize
 from lmkit.network import Decoder
 from lmkit.registry import concrete, load_plugins
 from lmkit.tasks import Pretraining, Task

@@ -11,7 +11,7 @@ from transformers.models.diffllama.modeling_diffllama import DiffLlamaAttention,
 
 from lmkit.errors import UserError
 from lmkit.layers import ALiBi, At, NoPosition, RMSNorm, Rotary, SelfAttention
-from lmkit.layers.kinds import initialize
+from lmkit.layers.weights import initialize
 from lmkit.network import Decoder
 from lmkit.network.cache import LayerCache
 from lmkit.network.pattern import Layer

@@ -18,8 +18,8 @@ from lmkit.errors import UserError
 from lmkit.layers import At, GatedDeltaNet, RMSNorm, SelfAttention
 from lmkit.layers.delta_rule import chunked_delta_rule, delta_rule, recurrent_delta_rule
 from lmkit.layers.gated_delta_net import Decay
-from lmkit.layers.kinds import initialize
 from lmkit.layers.short_convolution import ShortConvolution
+from lmkit.layers.weights import initialize
 from lmkit.network import Decoder, Encoder, Layer
 
 B, H, K, L, D, V = 2, 3, 4, 5, 12, 50

@@ -10,7 +10,7 @@ from transformers.models.deepseek_v3 import modeling_deepseek_v3 as v3
 
 from lmkit.errors import UserError
 from lmkit.layers import ALiBi, At, LatentAttention, LayerNorm, NoPosition, Rotary, SelfAttention
-from lmkit.layers.attentions import rotate
+from lmkit.layers.heads import rotate
 from lmkit.network import Decoder, Encoder
 from lmkit.network.cache import LayerCache
 from lmkit.network.pattern import Layer

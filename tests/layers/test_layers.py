@@ -30,7 +30,7 @@ from lmkit.layers import (
     SiLU,
     Sinusoidal,
 )
-from lmkit.layers.attentions import rotate
+from lmkit.layers.heads import rotate
 from tests.layers import references
 
 D, H, T, K = 12, 6, 7, 2

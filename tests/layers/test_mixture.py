@@ -18,8 +18,9 @@ from transformers.models.qwen3_moe.modeling_qwen3_moe import Qwen3MoeConfig, Qwe
 
 from lmkit.errors import UserError
 from lmkit.layers import GELU, Gated, MixtureOfExperts, SigmoidRouter, SoftmaxRouter
-from lmkit.layers.kinds import Router, Routing, initialize
+from lmkit.layers.kinds import Router, Routing
 from lmkit.layers.routers import GroupLimit
+from lmkit.layers.weights import initialize
 from lmkit.network import Decoder
 from lmkit.tasks import regulation
 

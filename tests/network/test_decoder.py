@@ -24,7 +24,7 @@ from lmkit.layers import (
     Sinusoidal,
 )
 from lmkit.layers.kernels import dense
-from lmkit.layers.kinds import initialize
+from lmkit.layers.weights import initialize
 from lmkit.network import Decoder, PostNorm, PreNorm, SandwichNorm
 
 V, T = 50, 16

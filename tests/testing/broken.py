@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from lmkit.errors import UserError
 from lmkit.layers import Activation, At, FeedForward, Norm, Position, RMSNorm, Rotary, SelfAttention, attend, rotate
-from lmkit.layers.attentions import join_heads, split_heads
-from lmkit.layers.kinds import Linear
+from lmkit.layers.heads import join_heads, split_heads
+from lmkit.layers.weights import Linear
 from lmkit.network import Block, PreNorm
 
 

@@ -8,7 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lmkit.errors import UserError
-from lmkit.layers.kinds import check_resets, initialize
+from lmkit.layers.weights import check_resets, initialize
 from lmkit.testing.results import Failed, NotApplicable, counted
 from lmkit.testing.subject import Subject
 from lmkit.testing.suite import LAYERS, check

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from lmkit.layers import At, Attention, Linear, attend, rotate
-from lmkit.layers.attentions import check_window, join_heads, split_heads, width_of_head
+from lmkit.layers.heads import check_window, join_heads, split_heads, width_of_head
 
 
 class Template(Attention):
