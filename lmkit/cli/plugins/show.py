@@ -57,7 +57,7 @@ def _page(cls: type, kind: str, size: Size) -> str:
     parts.append(
         f"In a recipe, or beside one by a second -c:\n{textwrap.indent(yaml.rstrip(), '  ')}"
         if yaml
-        else "No task that is known takes it from a recipe: use it from Python, or by a task of your own."
+        else "No task or data that is known takes it from a recipe: use it from Python, or by a task of your own."
     )
     return "\n\n".join(parts)
 

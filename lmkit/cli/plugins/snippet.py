@@ -21,7 +21,7 @@ _UNKNOWN = object()
 
 
 def snippet(cls: type, kind: str) -> str | None:
-    """A recipe to add by `-c` that uses a class; none if no task that is known takes it, or no recipe can make it."""
+    """A recipe to add by `-c` that uses a class; none if nothing that is known takes it, or no recipe can make it."""
     if kind in ROOTS:
         tree = part(cls, kind, 0)
         *outer, last = ROOTS[kind]
