@@ -49,6 +49,20 @@ class Without(Filter):
         return Rejected(found[0]) if found else document
 
 
+class Shouted(Files):
+    """Files in capitals."""
+
+    def documents(self, invalid: InvalidText) -> Iterator[Document]:
+        yield from (document._replace(text=document.text.upper()) for document in super().documents(invalid))
+
+
+class Reversed(StandardLibrary):
+    """The other way round."""
+
+    def documents(self, invalid: InvalidText) -> Iterator[Document]:
+        yield from reversed(list(super().documents(invalid)))
+
+
 def wanted(source: Source, filters: tuple[Filter, ...] = (), **others: Any) -> Preparation:
     settings = {"validation_source": None, "validation_fraction": 0.2, "tokenizer": None, "vocab_size": 300}
     return Preparation(source, **(settings | others), filters=filters)
@@ -85,6 +99,9 @@ def test_classes_options_and_order_of_parts_make_other_caches(corpus: Path) -> N
         wanted(files, (Without({"a", "c"}),)),
         wanted(files, (Without({"a", "b"}, Length(1)),)),
         wanted(files, (Without({"a", "b"}, Length(2)),)),
+        wanted(Shouted(str(corpus))),
+        wanted(StandardLibrary()),
+        wanted(Reversed()),
         wanted(Sentences(50)),
         wanted(Sentences(51)),
         wanted(Sentences(50, (0, 1))),

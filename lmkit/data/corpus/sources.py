@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 from lmkit.data.corpus import standard_library
 from lmkit.data.corpus.document import Document, InvalidText
@@ -38,9 +39,9 @@ class Files(Source):
         stats = ((file.name, file.path.stat()) for file in source_files(self.path))
         return [Item(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
 
-    def key(self) -> list[Item]:
-        """The listing alone: the same files elsewhere are the same texts."""
-        return self.listing()
+    def key(self) -> Any:
+        """The listing alone: the same files elsewhere are the same texts, unless a derived class reads them."""
+        return self.listing() if type(self) is Files else super().key()
 
     def __str__(self) -> str:
         return self.path
@@ -58,9 +59,9 @@ class StandardLibrary(Source):
         sizes = standard_library.source_sizes()
         return [Item(sys.version, 0, 0), *(Item(name, size, 0) for name, size in sizes.items())]
 
-    def key(self) -> list[Item]:
-        """The listing alone, which begins with Python's version."""
-        return self.listing()
+    def key(self) -> Any:
+        """The listing alone, which begins with Python's version, unless a derived class reads it."""
+        return self.listing() if type(self) is StandardLibrary else super().key()
 
     def __str__(self) -> str:
         return STANDARD_LIBRARY
