@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 import lmkit.callbacks
 import lmkit.data.text  # noqa: F401 (both: known by their class names once they are imported)
 from lmkit.data.chat_templates import ChatTemplate
+from lmkit.data.corpus import Filter, Source
 from lmkit.errors import UserError
 from lmkit.layers.kinds import Activation, Attention, FeedForward, Norm, Position, Router
 from lmkit.network import Block, Network
@@ -42,6 +43,8 @@ KINDS: dict[str, Kind] = {
     "optimizer": Kind(Optimizer, ("params",)),
     "task": Kind(Task),
     "data": Kind(LightningDataModule),
+    "source": Kind(Source),
+    "filter": Kind(Filter),
     "callback": Kind(Callback),
     "chat_template": Kind(ChatTemplate),
 }

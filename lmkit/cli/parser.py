@@ -40,8 +40,11 @@ def mistakes_told() -> Iterator[None]:
     except MisconfigurationException as error:
         raise UserError(str(error)) from error
     except ValueError as error:
-        if isinstance(error.__cause__, UserError):  # of a constructor; the parser adds all that it was given
-            raise error.__cause__ from error
+        cause: BaseException | None = error
+        while cause and not isinstance(cause, UserError):
+            cause = cause.__cause__
+        if cause and cause is not error:  # of a constructor; the parser adds all that it was given, level by level
+            raise cause from error
         raise
 
 

@@ -24,6 +24,7 @@ from lmkit.cli.quiet import quieten
 from lmkit.cli.recipes import read_recipes
 from lmkit.cli.resume import check_same_model, check_unfinished, precision_of
 from lmkit.cli.runs import ROOT, folder_of, new_folder, resolve
+from lmkit.data.corpus import StandardLibrary
 from lmkit.errors import UserError
 from lmkit.network import Decoder
 from lmkit.tasks import Task
@@ -178,7 +179,7 @@ class CLI(LightningCLI):
         heading = f"{self.config['fit'].name}: {self.trainer.global_step} optimizer steps in {minutes:.1f} minutes"
         xz = xz_bits_per_byte(self.datamodule.validation_text())
         measures = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
-        prompt = "def read(" if getattr(self.datamodule, "source", None) == "stdlib" else "The"
+        prompt = "def read(" if isinstance(getattr(self.datamodule, "source", None), StandardLibrary) else "The"
         decodes = isinstance(self.model.network, Decoder)
         following = [f'lmkit generate {self.folder} --prompt "{prompt}"'] if decodes else []
         if any(isinstance(logger, TensorBoardLogger) for logger in self.trainer.loggers):

@@ -2,9 +2,8 @@
 
 import json
 import os
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -13,10 +12,10 @@ import tokenizers
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from lmkit.data import tokenizer as tokenizing
-from lmkit.data.corpus import standard_library
 from lmkit.data.corpus.document import InvalidText
-from lmkit.data.corpus.files import source_files
-from lmkit.data.corpus.readers import STANDARD_LIBRARY, read
+from lmkit.data.corpus.identity import identity
+from lmkit.data.corpus.kinds import Filter, Source
+from lmkit.data.corpus.reading import read, tallies_of
 from lmkit.data.split import is_sampled, is_validation
 from lmkit.data.store import StoreWriter, TokenStore
 from lmkit.data.whole_folder import whole_folder
@@ -30,27 +29,32 @@ TOKENIZER_BYTES = 1 << 30  # of a larger source the tokenizer sees a sample of t
 class Preparation:
     """What to prepare; each is explained at `lmkit.data.text.Text`."""
 
-    source: str
-    validation_source: str | None
+    source: Source
+    validation_source: Source | None
     validation_fraction: float
     tokenizer: str | None
     vocab_size: int
+    filters: Sequence[Filter] = ()
 
     def folder(self) -> Path:
         """Where the result is kept: `tokenizer.json`, `train` and `validation`.
 
         Raises:
-            UserError: the source or the tokenizer cannot be read, or the fraction is not between 0 and 1.
+            UserError: the source or the tokenizer cannot be read, the fraction is not between 0 and 1, or a part's
+                options are not known.
         """
         split: object = self.validation_fraction
         if self.validation_source is not None:
-            split = _listing(self.validation_source)
+            split = self.validation_source.key()
         elif not 0 < self.validation_fraction < 1:
             raise UserError(f"validation_fraction {self.validation_fraction} needs to be between 0 and 1, as 0.05")
         words: object = self.vocab_size
         if self.tokenizer is not None:
             words = blake2b(tokenizing.load(self.tokenizer).to_str().encode()).hexdigest()
-        key = json.dumps([FORMAT, tokenizers.__version__, _listing(self.source), split, words])
+        parts = [FORMAT, tokenizers.__version__, self.source.key(), split, words]
+        if self.filters:
+            parts.append([identity(keep) for keep in self.filters])
+        key = json.dumps(parts)
         return _cache() / f"text-{blake2b(key.encode(), digest_size=16).hexdigest()}"
 
 
@@ -70,9 +74,10 @@ def prepare(wanted: Preparation) -> Path:
         f'data "{wanted.source}": {_size(train)} to train, {_size(validation)} to validate,'
         f" {'cached' if cached else 'prepared'} in {folder} ({time.perf_counter() - began:.1f} s)"
     )
-    stores = {wanted.source: train} | ({wanted.validation_source: validation} if wanted.validation_source else {})
-    for source, store in stores.items():
-        if store.invalid.documents:
+    for tally in train.filters:
+        rank_zero_info(f"  {tally}")
+    for source, store in ((wanted.source, train), (wanted.validation_source, validation)):
+        if source is not None and store.invalid.documents:
             count = f"{store.invalid.sequences} byte sequences in {store.invalid.documents} documents"
             rank_zero_warn(f'data "{source}": {count} are not UTF-8 and were replaced by U+FFFD')
     return folder
@@ -85,28 +90,22 @@ def _build(wanted: Preparation, folder: Path) -> None:
         tokenizer = tokenizing.train(_sample(wanted), wanted.vocab_size)
     (folder / "tokenizer.json").write_text(tokenizer.to_str(pretty=True))
     train, validation = (StoreWriter(folder / name, tokenizer) for name in ("train", "validation"))
-    invalid = _write(wanted, train, validation)
-    train.finish(invalid)
+    invalid, tallies = InvalidText(), tallies_of(wanted.filters)
+    for document in read(wanted.source, wanted.filters, invalid, tallies):
+        (validation if _is_held_out(wanted, document.text) else train).add(document.text)
+    train.finish(invalid, tallies)
     if wanted.validation_source is not None:
         invalid = InvalidText()
-        for document in read(wanted.validation_source, invalid):
+        for document in read(wanted.validation_source, invalid=invalid):
             validation.add(document.text)
     validation.finish(invalid)
     _refuse_empty(wanted, train.documents, validation.documents)
 
 
-def _write(wanted: Preparation, train: StoreWriter, validation: StoreWriter) -> InvalidText:
-    """Encodes the source, each document into its store."""
-    invalid = InvalidText()
-    for document in read(wanted.source, invalid):
-        (validation if _is_held_out(wanted, document.text) else train).add(document.text)
-    return invalid
-
-
 def _sample(wanted: Preparation) -> Iterator[str]:
     """Texts to train the tokenizer on: training documents only, a sample of them where there are very many."""
-    fraction = TOKENIZER_BYTES / max(sum(size for _, size, _ in _listing(wanted.source)), 1)
-    for document in read(wanted.source):
+    fraction = TOKENIZER_BYTES / max(sum(item.bytes for item in wanted.source.listing()), 1)
+    for document in read(wanted.source, wanted.filters):
         if not _is_held_out(wanted, document.text) and is_sampled(document.text, fraction):
             yield document.text
 
@@ -124,14 +123,6 @@ def _refuse_empty(wanted: Preparation, train: int, validation: int) -> None:
         f" validate with validation_fraction {wanted.validation_fraction}; give more documents, {remedy}"
         " --data.validation_fraction, or a --data.validation_source"
     )
-
-
-def _listing(source: str) -> list[tuple[str, int, int]]:
-    """What tells a source from another without reading it: name, size in bytes and time in nanoseconds of its files."""
-    if source == STANDARD_LIBRARY:
-        return [(sys.version, 0, 0), *((name, size, 0) for name, size in standard_library.source_sizes().items())]
-    stats = ((file.name, file.path.stat()) for file in source_files(source))
-    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
 
 
 def _cache() -> Path:

@@ -5,6 +5,7 @@ preceded by it, is predicted from its very first token, and nothing needs maskin
 """
 
 import json
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from lmkit.data.corpus.document import InvalidText
+from lmkit.data.corpus.reading import Tally
 from lmkit.data.tokenizer import end_of_document, vocab_size_used
 from lmkit.errors import UserError
 
@@ -44,8 +46,13 @@ class StoreWriter:
         if self._characters >= _BATCH_CHARACTERS:
             self._encode()
 
-    def finish(self, invalid: InvalidText) -> None:
-        """Writes what is left and the description; `invalid` counts what was not UTF-8 in the source."""
+    def finish(self, invalid: InvalidText, filters: Sequence[Tally] = ()) -> None:
+        """Writes what is left and the description.
+
+        Args:
+            invalid: counts what was not UTF-8 in the source.
+            filters: what each filter has kept and removed of the source.
+        """
         self._encode()
         meta = {
             "tokens": self.tokens,
@@ -58,6 +65,7 @@ class StoreWriter:
             "fingerprint": self._hash.hexdigest(),
             "invalid_documents": invalid.documents,
             "invalid_sequences": invalid.sequences,
+            "filters": [tally.plain() for tally in filters],
         }
         (self._folder / _META).write_text(json.dumps(meta, indent=1))
 
@@ -106,6 +114,8 @@ class TokenStore:
         self.end_of_document: int = meta["end_of_document"]
         self.fingerprint: str = meta["fingerprint"]
         self.invalid = InvalidText(meta["invalid_documents"], meta["invalid_sequences"])
+        # Stores that were written before there were filters do not have the key.
+        self.filters = [Tally.of(plain) for plain in meta.get("filters", [])]
         self._maps: dict[int, NDArray[Any]] = {}
         if held != self._tokens * self._dtype.itemsize:
             need = self._tokens * self._dtype.itemsize

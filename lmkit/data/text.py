@@ -11,6 +11,8 @@ from tokenizers import Tokenizer
 from torch.utils.data import DataLoader
 
 from lmkit.data import tokenizer as tokenizing
+from lmkit.data.corpus import Filter, Source
+from lmkit.data.corpus.sources import STANDARD_LIBRARY, source_of
 from lmkit.data.order import Order
 from lmkit.data.packing import Batch, Rows
 from lmkit.data.prepare import Preparation, prepare
@@ -35,8 +37,8 @@ class Text(LightningDataModule):
 
     def __init__(  # noqa: PLR0913, PLR0917 (the signature is the configuration)
         self,
-        source: str = "stdlib",
-        validation_source: str | None = None,
+        source: Source | str = STANDARD_LIBRARY,
+        validation_source: Source | str | None = None,
         validation_fraction: float = 0.05,
         documents: Literal["joined", "separate"] = "joined",
         tokenizer: str | None = None,
@@ -45,12 +47,13 @@ class Text(LightningDataModule):
         batch_size: int = 32,
         seed: int = 0,
         workers: int = 0,
+        filters: list[Filter] | None = None,
     ) -> None:
         """Keeps the settings; nothing is read yet.
 
         Args:
-            source: A file, folder or glob of .txt, .md, .py or .jsonl (also .gz, .zst), or "stdlib" for Python's own.
-            validation_source: The same, to validate on; none holds out documents of `source`.
+            source: A file, folder or glob of .txt, .md, .py or .jsonl (also .gz, .zst), "stdlib", or any source.
+            validation_source: The same, to validate on, unfiltered; none holds out documents of `source`.
             validation_fraction: Share of the documents of `source` held out where there is no `validation_source`.
             documents: "joined" lets a row's tokens attend across documents, "separate" numbers them to prevent it.
             tokenizer: Path of a tokenizer.json; none trains a byte-level BPE on the training documents.
@@ -59,12 +62,16 @@ class Text(LightningDataModule):
             batch_size: Sequences an optimizer step, over all ranks and accumulated micro-batches.
             seed: Chooses the order of the training rows.
             workers: Processes that read batches on each rank; 0 reads in the main one. Never changes the batches.
+            filters: What the documents of `source` go through, in this order, before they are held out.
         """
         super().__init__()
         if workers < 0:
             raise UserError(f"workers is {workers}; give a number of processes, 0 or more")
-        self.source = source
-        self._preparation = Preparation(source, validation_source, validation_fraction, tokenizer, vocab_size)
+        self.source = source_of(source)
+        validation = None if validation_source is None else source_of(validation_source)
+        self._preparation = Preparation(
+            self.source, validation, validation_fraction, tokenizer, vocab_size, tuple(filters or ())
+        )
         self._separate = documents == "separate"
         self.context, self.batch_size, self.seed, self.workers = context, batch_size, seed, workers
         self._resumed: dict[str, Any] | None = None

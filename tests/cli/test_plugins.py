@@ -204,7 +204,8 @@ def test_the_snippet_of_a_class_makes_a_recipe_with_it(parser, tmp_path, kind, c
     (tmp_path / "snippet.yaml").write_text(text)
     recipe = RECIPES / "t5-small.yaml" if reads_memory(cls) else RECIPE
     config = parser.parse([f"-c={recipe}", f"-c={tmp_path}/snippet.yaml"])
-    if kind in ("data", "callback"):
+    if kind in ("data", "callback", "source", "filter"):
+        parser.instantiate_classes(config)
         assert cls.__name__ in parser.dump(config)
         return
     task = parser.instantiate_classes(config).model
@@ -236,6 +237,8 @@ def test_show_tells_options_cost_and_use(run):
         ("CrossPreNorm", ["cross", "required", "CrossAttention", "FLOPs"]),
         ("Encoder", ["vocab_size", "required", "class_path: MaskedLanguageModel", "Block  "]),
         ("Text", ["batch_size", "Sequences an optimizer step", "class_path: Text"]),
+        ("Files", ["from where the command runs", "      source:\n        class_path: Files"]),
+        ("Repetition", ["2112.11446", "      filters:\n      - class_path: Repetition", "(0.2, 0.18, 0.16)"]),
         ("AdamW", ["optimizer, torch", "lr: 0.001"]),
         ("WarmupCosine", ["Given by what uses it: steps", "optimizer steps of the rise"]),
     ],
@@ -254,7 +257,7 @@ def test_show_writes_the_example_of_a_chat_template(run):
     assert "\n  <|im_start|>assistant\n  Paris.<|im_end|>\n" in out
     assert "Trained, the assistant's: 'Paris.<|im_end|>'\n" in out
     assert "Special tokens: <|im_start|>, <|im_end|>\n  The assistant ends by: <|im_end|>\n" in out
-    assert "No task that is known takes it from a recipe" in out
+    assert "No task or data that is known takes it from a recipe" in out
     code, out, errors = run("plugins", "show", "JinjaFile")
     assert code == 0, errors
     assert "Paris" not in out  # whose file is not known
@@ -345,13 +348,13 @@ def begun(run, tmp_path):
     return names, printed
 
 
-def test_what_new_writes_trains_at_once(run, begun, toy):
+def test_what_new_writes_trains_at_once(run, begun, toy, texts):
     names, printed = begun
     assert {"norm", "activation", "feed_forward", "attention", "position", "block", "schedule"} <= set(names)
     for kind, name in names.items():
         assert f"lmkit plugins check begun/{file_name(name)}" in printed[kind]
         if kind == "chat_template":
-            assert "No task that is known takes it from a recipe" in printed[kind]
+            assert "No task or data that is known takes it from a recipe" in printed[kind]
         else:
             recipe = yaml.safe_load(printed[kind].partition("second -c:\n")[2].partition("\nNext:")[0])
             assert recipe["plugins"] == [f"begun/{file_name(name)}"]
@@ -363,7 +366,10 @@ def test_what_new_writes_trains_at_once(run, begun, toy):
     options += [f"--model.{kind}={names[kind]}" for kind in ("schedule", "optimizer")]
     options += [f"--model.network.feed_forward={names['feed_forward']}", f"--trainer.callbacks={names['callback']}"]
     options += [f"--model.network.feed_forward.activation={names['activation']}", "--plugins=begun"]
-    code, _, errors = run("fit", "-c", RECIPE, f"--model={names['task']}", *toy[:-1], *options, *toy)
+    Path("all.txt").write_text("\n<|endoftext|>\n".join(p.read_text() for p in sorted(texts.iterdir())))
+    options += [f"--data.source={names['source']}", "--data.source.path=all.txt", f"--data.filters=[{names['filter']}]"]
+    sizes = [option for option in toy if not option.startswith("--data.source")]
+    code, _, errors = run("fit", "-c", RECIPE, f"--model={names['task']}", *toy[:-1], *options, *sizes)
     assert code == 0, errors
     (metrics,) = Path("runs").rglob("metrics.csv")
     assert "train/weights" in metrics.read_text()

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from lmkit.data.corpus import readers
+from lmkit.data.corpus import Files, StandardLibrary
 from lmkit.data.corpus.chunks import lines
 from lmkit.data.corpus.document import InvalidText
-from lmkit.data.corpus.readers import BOOK_BYTES, PIECE_BYTES, read
+from lmkit.data.corpus.readers import BOOK_BYTES, PIECE_BYTES
+from lmkit.data.corpus.reading import read
+from lmkit.data.corpus.sources import source_of
 from lmkit.errors import UserError
 
 PACK: dict[str, Callable[[bytes], bytes]] = {
@@ -28,23 +30,23 @@ def test_every_ending_gives_the_exact_text(tmp_path: Path, kind: str, packing: s
     data = (json.dumps({"text": text}) if kind == ".jsonl" else text).encode()
     path = tmp_path / f"it{kind}{packing}"
     path.write_bytes(PACK[packing](data))
-    assert [document.text for document in read(str(path))] == [text]
+    assert [document.text for document in read(Files(str(path)))] == [text]
 
 
 def test_folders_globs_and_order(tmp_path: Path) -> None:
     for name in ("b.txt", "a/z.md", "a/b/c.py", "a.txt", "picture.png", "UPPER.TXT"):
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(name)
-    assert [d.text for d in read(str(tmp_path))] == ["UPPER.TXT", "a.txt", "a/b/c.py", "a/z.md", "b.txt"]
-    assert [d.name for d in read(str(tmp_path))] == ["UPPER.TXT", "a.txt", "a/b/c.py", "a/z.md", "b.txt"]
-    assert [d.text for d in read(f"{tmp_path}/*.txt")] == ["a.txt", "b.txt"]
-    assert [d.text for d in read(f"{tmp_path}/**/*")] == ["UPPER.TXT", "a.txt", "a/b/c.py", "a/z.md", "b.txt"]
+    assert [d.text for d in read(Files(str(tmp_path)))] == ["UPPER.TXT", "a.txt", "a/b/c.py", "a/z.md", "b.txt"]
+    assert [d.name for d in read(Files(str(tmp_path)))] == ["UPPER.TXT", "a.txt", "a/b/c.py", "a/z.md", "b.txt"]
+    assert [d.text for d in read(Files(f"{tmp_path}/*.txt"))] == ["a.txt", "b.txt"]
+    assert [d.text for d in read(Files(f"{tmp_path}/**/*"))] == ["UPPER.TXT", "a.txt", "a/b/c.py", "a/z.md", "b.txt"]
 
 
 def test_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "a.txt").write_text("x")
-    assert [d.text for d in read("~/a.txt")] == ["x"]
+    assert [d.text for d in read(Files("~/a.txt"))] == ["x"]
 
 
 def book(kind: str) -> bytes:
@@ -67,7 +69,7 @@ def test_a_book_is_cut_into_pieces_that_are_its_text(tmp_path: Path, kind: str, 
     data = book(kind)
     path = tmp_path / f"book.txt{packing}"
     path.write_bytes(PACK[packing](data))
-    pieces = list(read(str(path)))
+    pieces = list(read(Files(str(path))))
     assert [piece.name for piece in pieces[:2]] == ["book.txt" + packing + "#0", "book.txt" + packing + "#1"]
     sizes = [len(piece.text.encode()) for piece in pieces[:-1]]
     if kind != "noise":
@@ -85,7 +87,7 @@ def test_a_book_is_cut_into_pieces_that_are_its_text(tmp_path: Path, kind: str, 
 def test_what_is_no_book_stays_whole(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("x = 1\n" * BOOK_BYTES)
     (tmp_path / "b.txt").write_text("x" * BOOK_BYTES)
-    assert [d.name for d in read(str(tmp_path))] == ["a.py", "b.txt"]
+    assert [d.name for d in read(Files(str(tmp_path)))] == ["a.py", "b.txt"]
 
 
 def test_invalid_utf8_is_counted(tmp_path: Path) -> None:
@@ -93,7 +95,7 @@ def test_invalid_utf8_is_counted(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_bytes("fine \ufffd".encode())
     (tmp_path / "c.jsonl").write_bytes(rb'{"text": "half \ud83d character"}' + b'\n{"text": "whole \\ud83d\\ude42"}')
     invalid = InvalidText()
-    documents = {d.name: d.text for d in read(str(tmp_path), invalid)}
+    documents = {d.name: d.text for d in read(Files(str(tmp_path)), invalid=invalid)}
     assert documents == {
         "a.txt": "good \ufffd bad \ufffd cut, and \ufffd written",
         "b.txt": "fine \ufffd",
@@ -106,7 +108,7 @@ def test_invalid_utf8_is_counted(tmp_path: Path) -> None:
 def test_empty_documents_are_skipped(tmp_path: Path) -> None:
     (tmp_path / "a.txt").touch()
     (tmp_path / "b.jsonl").write_text('{"text": ""}\n\n  \n{"text": "x", "id": 1}')
-    assert [tuple(d) for d in read(str(tmp_path))] == [("b.jsonl:4", "x")]
+    assert [tuple(d) for d in read(Files(str(tmp_path)))] == [("b.jsonl:4", "x")]
 
 
 def test_lines_join_over_chunks() -> None:
@@ -137,26 +139,26 @@ def test_errors(tmp_path: Path, name: str, data: bytes, said: str) -> None:
     (tmp_path / name).write_bytes(data)
     for source in (tmp_path / name, tmp_path):
         with pytest.raises(UserError, match=said) as error:
-            list(read(str(source)))
+            list(read(Files(str(source))))
         assert "\n" not in str(error.value)
 
 
 def test_missing_source(tmp_path: Path) -> None:
     for source in (tmp_path / "none", tmp_path / "*.txt"):
         with pytest.raises(UserError, match="no file, folder or glob matches"):
-            list(read(str(source)))
+            list(read(Files(str(source))))
     with pytest.raises(UserError, match="no readable file"):
-        list(read(str(tmp_path)))
+        list(read(Files(str(tmp_path))))
 
 
 def test_several_zst_frames(tmp_path: Path) -> None:
     (tmp_path / "a.txt.zst").write_bytes(PACK[".zst"](b"one ") + PACK[".zst"](b"two"))
-    assert [d.text for d in read(str(tmp_path))] == ["one two"]
+    assert [d.text for d in read(Files(str(tmp_path)))] == ["one two"]
 
 
 def reading_peak(path: Path) -> int:
     tracemalloc.start()
-    for _ in read(str(path)):
+    for _ in read(Files(str(path))):
         pass
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -180,5 +182,5 @@ def test_a_folder_named_as_the_embedded_corpus(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "stdlib").mkdir()
     (tmp_path / "stdlib" / "a.txt").write_text("mine")
     monkeypatch.chdir(tmp_path)
-    assert [d.text for d in read("./stdlib")] == ["mine"]
-    assert next(read(readers.STANDARD_LIBRARY)).text != "mine"
+    assert [d.text for d in read(source_of("./stdlib"))] == ["mine"]
+    assert next(read(StandardLibrary())).text != "mine"

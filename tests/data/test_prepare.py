@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 
 from lmkit.data import prepare as preparing
 from lmkit.data import tokenizer as tokenizing
+from lmkit.data.corpus import Files, StandardLibrary
 from lmkit.data.prepare import Preparation, prepare
 from lmkit.data.split import is_validation
 from lmkit.data.store import TokenStore
@@ -19,7 +20,7 @@ from lmkit.errors import UserError
 
 @pytest.fixture
 def wanted(corpus: Path) -> Preparation:
-    return Preparation(str(corpus), None, 0.2, None, 300)
+    return Preparation(Files(str(corpus)), None, 0.2, None, 300)
 
 
 def all_texts() -> list[str]:
@@ -53,7 +54,7 @@ def test_both_stores_hold_their_documents(wanted: Preparation) -> None:
 
 
 def test_a_copy_never_straddles_the_split(tmp_path: Path, wanted: Preparation) -> None:
-    write_jsonl(Path(wanted.source) / "copy.jsonl", all_texts())
+    write_jsonl(Path(str(wanted.source)) / "copy.jsonl", all_texts())
     folder = prepare(wanted)
     tokenizer = tokenizing.load(folder / "tokenizer.json")
     train, validation = (decoded(TokenStore(folder / name), tokenizer) for name in ("train", "validation"))
@@ -63,7 +64,7 @@ def test_a_copy_never_straddles_the_split(tmp_path: Path, wanted: Preparation) -
 
 def test_a_validation_source(tmp_path: Path, wanted: Preparation) -> None:
     other = write_jsonl(tmp_path / "other.jsonl", ["the cat", "a dog"])
-    folder = prepare(replace(wanted, validation_source=str(other), validation_fraction=7))
+    folder = prepare(replace(wanted, validation_source=Files(str(other)), validation_fraction=7))
     tokenizer = tokenizing.load(folder / "tokenizer.json")
     assert decoded(TokenStore(folder / "train"), tokenizer) == all_texts()
     assert decoded(TokenStore(folder / "validation"), tokenizer) == ["the cat", "a dog"]
@@ -88,14 +89,14 @@ def test_the_cache_is_used_until_something_changes(
     made = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     assert prepare(wanted) == folder
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == made
-    file = Path(wanted.source) / "part0.jsonl"
+    file = Path(str(wanted.source)) / "part0.jsonl"
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     others = [
         replace(wanted, validation_fraction=0.3).folder(),
         replace(wanted, vocab_size=301).folder(),
         replace(wanted, tokenizer=str(tmp_path / "tokenizer.json")).folder(),
-        replace(wanted, validation_source=str(file)).folder(),
-        replace(wanted, source="stdlib").folder(),
+        replace(wanted, validation_source=Files(str(file))).folder(),
+        replace(wanted, source=StandardLibrary()).folder(),
     ]
     os.utime(file, ns=(1, 1))
     others.append(wanted.folder())
@@ -117,7 +118,7 @@ def test_where_the_cache_is(wanted: Preparation, monkeypatch: pytest.MonkeyPatch
 
 
 def test_invalid_text_is_told_each_time(wanted: Preparation) -> None:
-    (Path(wanted.source) / "z.txt").write_bytes(b"a \xff b \xfe")
+    (Path(str(wanted.source)) / "z.txt").write_bytes(b"a \xff b \xfe")
     for _ in range(2):
         with pytest.warns(UserWarning, match="2 byte sequences in 1 documents are not UTF-8") as told:
             prepare(wanted)
@@ -129,7 +130,7 @@ def test_refuses_an_empty_side(tmp_path: Path, cache: Path, texts: list[str], fr
     source = write_jsonl(tmp_path / "few.jsonl", texts)
     remedy = "a larger" if fraction < 0.5 else "a smaller"
     with pytest.raises(UserError, match=f"{remedy} --data.validation_fraction, or a --data.validation_source"):
-        prepare(Preparation(str(source), None, fraction, None, 300))
+        prepare(Preparation(Files(str(source)), None, fraction, None, 300))
     assert list(cache.iterdir()) == []
 
 
@@ -140,7 +141,7 @@ def test_refuses_a_fraction_that_is_none(wanted: Preparation, fraction: float) -
 
 
 def test_a_damaged_file_leaves_nothing_behind(wanted: Preparation, cache: Path) -> None:
-    (Path(wanted.source) / "z.jsonl").write_text("nonsense")
+    (Path(str(wanted.source)) / "z.jsonl").write_text("nonsense")
     with pytest.raises(UserError, match=r"z\.jsonl, line 1"):
         prepare(wanted)
     assert list(cache.iterdir()) == []

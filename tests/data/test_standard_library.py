@@ -7,12 +7,13 @@ import pytest
 
 from lmkit.data.corpus import docstrings
 from lmkit.data.corpus.document import Document
-from lmkit.data.corpus.readers import read
+from lmkit.data.corpus.reading import read
+from lmkit.data.corpus.sources import StandardLibrary
 
 
 @pytest.fixture(scope="module")
 def library() -> dict[str, str]:
-    documents = list(read("stdlib"))
+    documents = list(read(StandardLibrary()))
     assert len({d.name for d in documents}) == len(documents)
     return {d.name: d.text for d in documents}
 
@@ -35,14 +36,16 @@ def test_holds_nothing_of_tests_packages_or_the_machine(library: dict[str, str])
 
 
 def test_is_the_same_in_another_process(library: dict[str, str]) -> None:
-    script = "import json; from lmkit.data.corpus.readers import read; print(json.dumps(list(read('stdlib'))))"
+    use = "from lmkit.data.corpus import *; found = [d for d in StandardLibrary().documents(InvalidText()) if d.text]"
+    script = f"import json; {use}; print(json.dumps(found))"
     command = [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}; sys.excepthook = print; {script}"]
     other = [Document(*pair) for pair in json.loads(subprocess.check_output(command, env={"PYTHONHASHSEED": "7"}))]
     assert [tuple(pair) for pair in other] == list(library.items())
 
 
 def test_imports_nothing_here() -> None:
-    code = f"import sys; sys.path[:0] = {sys.path!r}; from lmkit.data.corpus.readers import read; list(read('stdlib'))"
+    use = "from lmkit.data.corpus import *; list(StandardLibrary().documents(InvalidText()))"
+    code = f"import sys; sys.path[:0] = {sys.path!r}; {use}"
     loaded = subprocess.check_output([sys.executable, "-c", f"{code}; print(*sys.modules)"], text=True)
     assert not {"this", "antigravity", "_tkinter", "readline", "nis"} & set(loaded.split())
 

@@ -1,4 +1,4 @@
-"""Where a recipe names a part: found in the signatures, from the tasks down to the parts of parts."""
+"""Where a recipe names a part: found in the signatures, from tasks and data down to the parts of parts."""
 
 import heapq
 import inspect
@@ -8,7 +8,11 @@ from typing import Any, NamedTuple
 
 from lmkit.cli.kinds import KINDS, hints, leaves
 from lmkit.cli.plugins.describe import usable
+from lmkit.data.text import Text
 from lmkit.tasks import Pretraining
+
+TOPS: tuple[tuple[str, str, type], ...] = (("model", "task", Pretraining), ("data", "data", Text))
+"""Where a recipe begins: its key, the kind that is named there, and the class that recipes usually have."""
 
 Path = tuple[tuple[str, type | None], ...]
 
@@ -30,7 +34,7 @@ class Place(NamedTuple):
 
 
 def find(cls: type) -> Place | None:
-    """The best place for a class; none if no task that is known has one."""
+    """The best place for a class; none if no task or data that is known has one."""
     places = [place for place in _places(cls) if not reads_memory(cls) or _in_decoder(place.path)]
     return min(places, key=lambda place: place.rank, default=None)
 
@@ -58,9 +62,10 @@ def _places(cls: type) -> Iterator[Place]:
     """All places that take a class, by way of as few unusual classes as there can be."""
     numbers, seen = count(), set[tuple[type, bool]]()
     waiting: list[tuple[int, int, int, Path, type]] = []
-    for task in usable(KINDS["task"].base):
-        usual = task is Pretraining
-        heapq.heappush(waiting, (int(not usual), 1, next(numbers), (("model", None if usual else task),), task))
+    for key, kind, expected in TOPS:
+        for top in usable(KINDS[kind].base):
+            usual = top is expected
+            heapq.heappush(waiting, (int(not usual), 1, next(numbers), ((key, None if usual else top),), top))
     while waiting:
         unusual, depth, _, path, owner = heapq.heappop(waiting)
         if (state := (owner, _in_decoder(path))) in seen:

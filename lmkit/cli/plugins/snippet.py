@@ -22,7 +22,7 @@ _UNKNOWN = object()
 
 
 def snippet(cls: type, kind: str) -> str | None:
-    """A recipe to add by `-c` that uses a class; none if no task that is known takes it, or no recipe can make it."""
+    """A recipe to add by `-c` that uses a class; none if nothing that is known takes it, or no recipe can make it."""
     if kind in ROOTS:
         tree = part(cls, kind, 0)
         *outer, last = ROOTS[kind]
@@ -45,7 +45,7 @@ def usage(cls: type, kind: str) -> str:
     """How a recipe uses a class, or that none can."""
     if yaml_lines := snippet(cls, kind):
         return f"In a recipe, or beside one by a second -c:\n{textwrap.indent(yaml_lines.rstrip(), '  ')}"
-    return "No task that is known takes it from a recipe: use it from Python, or by a task of your own."
+    return "No task or data that is known takes it from a recipe: use it from Python, or by a task of your own."
 
 
 def part(cls: type, kind: str, first: int) -> Any:

@@ -29,8 +29,6 @@ def source_files(source: str) -> list[SourceFile]:
     Raises:
         UserError: nothing is there, or nothing that can be read.
     """
-    if not source:
-        raise UserError('the source is empty; give a file, a folder or a glob, or "stdlib"')
     root = Path(source).expanduser()
     if root.is_dir():
         named = [(path.relative_to(root).as_posix(), path) for path in root.rglob("*")]
@@ -39,7 +37,8 @@ def source_files(source: str) -> list[SourceFile]:
     else:
         named = [(found, Path(found)) for found in glob.glob(str(root), recursive=True)]  # noqa: PTH207 (may be absolute)
     if not named and not root.exists():
-        raise UserError(f'no file, folder or glob matches the source "{source}"; give one that exists, or "stdlib"')
+        needed = 'one that exists, "stdlib", or the class of a source'
+        raise UserError(f'no file, folder or glob matches the source "{source}"; give {needed}')
     files = [SourceFile(name, path, _kind(path)) for name, path in sorted(named) if _kind(path) and path.is_file()]
     if not files:
         raise UserError(f'the source "{source}" has no readable file: {_NEED}; rename or convert the files')

@@ -1,54 +1,30 @@
-"""Reads a source as a stream of documents: a file, a folder, a glob, or Python's own standard library."""
+"""Reads a file as a stream of documents: a text as one, a long one as many, each line of a .jsonl file as one."""
 
 import json
 from collections.abc import Iterator
 from itertools import chain
 
-from lmkit.data.corpus import standard_library
 from lmkit.data.corpus.chunks import chunks, lines
 from lmkit.data.corpus.document import Document, InvalidText
-from lmkit.data.corpus.files import SourceFile, source_files
+from lmkit.data.corpus.files import SourceFile
 from lmkit.errors import UserError
 
-STANDARD_LIBRARY = "stdlib"
 BOOK_BYTES = 256 * 1024  # a longer .txt or .md holds many texts, and must be cut to leave some for validation
 PIECE_BYTES = 16 * 1024
 _CUTS = (b"\n\n", b"\n\r\n", b"\n", b" ")  # best first: after a blank line, after a line, after a word
 
 
-def read(source: str, invalid: InvalidText | None = None) -> Iterator[Document]:
-    """Yields the documents of `source` in a fixed order, without ever holding a whole large file.
-
-    A .txt, .md or .py file is a document, a line of a .jsonl file is one (its `text`). A .txt or .md file longer than
-    BOOK_BYTES is read in pieces of at most PIECE_BYTES, each a document, which together are the file's exact text.
-    Empty documents are skipped.
+def read_file(file: SourceFile, invalid: InvalidText) -> Iterator[Document]:
+    """Yields the documents of a file, without ever holding a large one whole.
 
     Args:
-        source: "stdlib" for Python's standard library, else a file, folder or glob (a folder "stdlib" is "./stdlib").
+        file: what to read.
         invalid: counts what is not UTF-8, while the documents are read.
 
     Raises:
-        UserError: nothing is there to read, every text is empty, or a file is damaged.
+        UserError: the file is damaged.
     """
-    invalid = InvalidText() if invalid is None else invalid
-    empty = True
-    for document in _documents(source, invalid):
-        if document.text:
-            empty = False
-            yield document
-    if empty:
-        raise UserError(f'every text of the source "{source}" is empty; give one with text')
-
-
-def _documents(source: str, invalid: InvalidText) -> Iterator[Document]:
-    if source == STANDARD_LIBRARY:
-        yield from standard_library.documents()
-        return
-    for file in source_files(source):
-        if file.kind == ".jsonl":
-            yield from _records(file, invalid)
-        else:
-            yield from _texts(file, invalid)
+    yield from (_records if file.kind == ".jsonl" else _texts)(file, invalid)
 
 
 def _records(file: SourceFile, invalid: InvalidText) -> Iterator[Document]:
