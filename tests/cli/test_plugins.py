@@ -9,13 +9,13 @@ import yaml
 from jsonargparse import ActionConfigFile
 from lightning import LightningDataModule, Trainer
 
-from lmkit.cli.kinds import KINDS
 from lmkit.cli.parser import Parser
 from lmkit.cli.plugins.describe import usable
 from lmkit.cli.plugins.new import TEMPLATES, file_name
 from lmkit.cli.plugins.places import reads_memory
 from lmkit.cli.plugins.snippet import snippet
 from lmkit.cli.plugins.table import table
+from lmkit.kinds import KINDS
 from lmkit.layers.kinds import initialize
 from lmkit.network import Decoder
 from lmkit.registry import concrete, load_plugins

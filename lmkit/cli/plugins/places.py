@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any, NamedTuple
 
-from lmkit.cli.kinds import KINDS, hints, leaves
 from lmkit.cli.plugins.describe import usable
+from lmkit.kinds import KINDS, hints, leaves
 from lmkit.tasks import Pretraining
 
 Path = tuple[tuple[str, type | None], ...]
