@@ -321,6 +321,14 @@ def test_what_new_writes_trains_at_once(run, begun, toy):
     assert "train/weights" in metrics.read_text()
 
 
+def test_what_new_writes_passes_its_check(run, begun):
+    names, _ = begun
+    code, out, errors = run("plugins", "check", "begun")
+    assert (code, errors) == (0, ""), out
+    assert out.endswith(f"all {len(KINDS_TO_BEGIN)} conform\n")
+    assert all(f"{name}(" in out for name in names.values())
+
+
 def test_what_new_writes_keeps_the_rules_of_layers(begun):
     names, _ = begun
     load_plugins(["begun"])
