@@ -2,6 +2,7 @@
 
 import inspect
 import typing
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ from lmkit.network import CrossPreNorm, Decoder, Encoder, EncoderDecoder, Networ
 from lmkit.optim import Constant, Schedule
 from lmkit.testing.given import VALUES, VOCABULARY, Size
 
-PLAIN: dict[Any, Any] = {int: 2, float: 2.0, str: "checked", Path: Path("checked")}
+PLAIN: dict[Any, Any] = {int: 2, float: 2.0, str: "checked", Path: Path("checked"), list[str]: ["checked"]}
+"""By the type of an option."""
+
 PARTS: dict[Any, Any] = {
     Norm: RMSNorm,
     Activation: GELU,
@@ -49,7 +52,7 @@ def choose(cls: type, parameters: list[inspect.Parameter], size: Size) -> dict[s
         if hint is int and parameter.name in VALUES:
             chosen[parameter.name] = VALUES[parameter.name](size)
         elif hint in PLAIN:
-            chosen[parameter.name] = PLAIN[hint]
+            chosen[parameter.name] = copy(PLAIN[hint])
         elif (part := _part(hint, size, reading=issubclass(cls, EncoderDecoder))) is not None:
             chosen[parameter.name] = part
     return chosen
