@@ -57,7 +57,7 @@ def test_what_it_does_with_a_run(run, toy, tmp_path):
 
 def test_its_commands_about_plugins_run(run):
     found = commands("plugins")
-    assert [command[1] for command in found] == ["list", "show", "new", "check"]
+    assert [command[1] for command in found] == ["list", "show", "new", "check", "check"]
     for command in found:
         code, _, errors = run(*command)
         assert code == 0, errors

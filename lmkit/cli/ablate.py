@@ -13,13 +13,13 @@ from lmkit.ablation.grid import EXAMPLE, grid, parse_swap
 from lmkit.ablation.outcome import Outcome
 from lmkit.ablation.plan import Plan, Planned
 from lmkit.ablation.report import plan_table, result_table, verdict
-from lmkit.cli.kinds import load
 from lmkit.cli.quiet import quieten
 from lmkit.cli.recipes import read_recipes
 from lmkit.cli.runs import ROOT
 from lmkit.cli.study import check_same, decide_steps, prepare, rehearse
 from lmkit.cli.trials import Trials
 from lmkit.errors import RunError, UserError
+from lmkit.kinds import load
 
 HELP = """usage: lmkit ablate --config RECIPE --swap KEY=V1,V2,... [--swap ...] [OPTIONS] [OPTIONS OF FIT]
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 
-from lmkit.cli.kinds import KINDS, hints, leaves
+from lmkit.kinds import KINDS, hints, leaves
 from lmkit.registry import classes, hint_of_failures, near, origin
 
 BASES = tuple(kind.base for kind in KINDS.values())

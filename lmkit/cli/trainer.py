@@ -17,7 +17,6 @@ from lmkit.callbacks import KeepRecipe, Samples
 from lmkit.callbacks.report import report, xz_bits_per_byte
 from lmkit.checkpoints import KEY, read
 from lmkit.cli.defaults import SETTINGS, check_counts, trainer_options
-from lmkit.cli.kinds import load
 from lmkit.cli.parser import Parser, mistakes_told
 from lmkit.cli.precision import choose_precision
 from lmkit.cli.quiet import quieten
@@ -26,6 +25,7 @@ from lmkit.cli.resume import check_same_model, check_unfinished, precision_of
 from lmkit.cli.runs import ROOT, folder_of, new_folder, resolve
 from lmkit.data.corpus import StandardLibrary
 from lmkit.errors import UserError
+from lmkit.kinds import load
 from lmkit.network import Decoder
 from lmkit.tasks import Task
 

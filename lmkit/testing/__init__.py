@@ -1,7 +1,7 @@
-"""The conformance kit: whether a layer keeps the contract of its kind, told one check a line.
+"""The conformance kit: whether a class keeps the contract of its kind, told one check a line.
 
 From the command line `lmkit plugins check my_norm.py`; from Python `check(MyNorm)`; as tests of a package of one's
-own `test_it = conformance(MyNorm)`. What a layer computes, the kit cannot know: compare that with its formula.
+own `test_it = conformance(MyNorm)`. What a class computes, the kit cannot know: compare that with its formula.
 """
 
 from lmkit.testing.checks import CHECKS
@@ -10,6 +10,7 @@ from lmkit.testing.kit import check, table
 from lmkit.testing.pytests import conformance
 from lmkit.testing.results import Failed, NotApplicable, Result
 from lmkit.testing.subject import Subject
+from lmkit.testing.subjects import subject_of
 from lmkit.testing.suite import Check
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "check",
     "check_all",
     "conformance",
+    "subject_of",
     "table",
 ]

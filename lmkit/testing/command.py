@@ -6,9 +6,9 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from lmkit.errors import UserError
-from lmkit.testing.given import GIVEN, SIZES, kind_of
+from lmkit.testing.given import given, kind_of
 from lmkit.testing.kit import results, table, title
-from lmkit.testing.subject import Subject
+from lmkit.testing.subjects import subject_of
 from lmkit.testing.targets import resolve
 
 
@@ -28,7 +28,7 @@ def check_all(targets: Sequence[str], plugins: Sequence[str] = (), options: dict
     classes = list(dict.fromkeys(cls for target in targets for cls in resolve(target, plugins)))
     failed: list[str] = []
     for cls in classes:
-        subject = Subject(cls, _read(cls, options or {}))
+        subject = subject_of(cls, _read(cls, options or {}))
         print(title(subject), flush=True)
         found = [*results(subject)]
         print(table(found), end="\n\n", flush=True)
@@ -47,7 +47,7 @@ def _read(cls: type, options: dict[str, Any]) -> dict[str, Any]:
     if not options or kind is None:
         return {}
     parser = ArgumentParser(exit_on_error=False)
-    first = len(GIVEN[kind](SIZES[0]))
+    first = len(given(kind))
     parser.add_class_arguments(cls, "part", skip={first}, instantiate=False, fail_untyped=False)
     try:
         parts = parser.instantiate(parser.parse_object({"part": options}, defaults=False)).part

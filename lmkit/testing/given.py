@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from lmkit.layers import MLP, Activation, Attention, FeedForward, Norm, Position, RMSNorm, Router, SelfAttention
-from lmkit.network import Block
-from lmkit.optim.schedules import Schedule
+from lmkit.kinds import KINDS
+from lmkit.layers import MLP, RMSNorm, SelfAttention
 
 
 class Size(NamedTuple):
@@ -21,7 +20,7 @@ class Size(NamedTuple):
 
 
 SIZES = (Size(24, 4), Size(64, 4), Size(128, 4), Size(512, 4))
-"""Tried in turn, until one suits the layer."""
+"""Tried in turn, until one suits the class."""
 
 STEPS = 1000
 """The length of a run, for schedules."""
@@ -29,25 +28,43 @@ STEPS = 1000
 EXPERTS, ACTIVE = 4, 2
 """Of the mixture that a router is checked in."""
 
-GIVEN: dict[type, Callable[[Size], tuple[Any, ...]]] = {
-    Norm: lambda size: (size.dim,),
-    Activation: lambda size: (),
-    FeedForward: lambda size: (size.dim,),
-    Router: lambda size: (size.dim, EXPERTS, ACTIVE),
-    Attention: lambda size: (size.dim, size.heads),
-    Position: lambda size: (size.dim, size.heads, size.context),
-    Block: lambda size: (size.dim, size.depth, RMSNorm, SelfAttention(size.dim, size.heads), MLP(size.dim)),
-    Schedule: lambda size: (STEPS,),
+VOCABULARY = 50
+
+VALUES: dict[str, Callable[[Size], Any]] = {
+    "dim": lambda size: size.dim,
+    "heads": lambda size: size.heads,
+    "context": lambda size: size.context,
+    "depth": lambda size: size.depth,
+    "vocab_size": lambda size: VOCABULARY,
+    "experts": lambda size: EXPERTS,
+    "active": lambda size: ACTIVE,
+    "norm": lambda size: RMSNorm,
+    "attention": lambda size: SelfAttention(size.dim, size.heads),
+    "feed_forward": lambda size: MLP(size.dim),
+    "steps": lambda size: STEPS,
+    "params": lambda size: [nn.Linear(size.dim, size.dim, bias=False).weight],
 }
-"""Each kind with what it is given first."""
+"""What is given, by the names in the table of kinds; numbers among them also stand for options of that name."""
+
+EVERY = tuple(kind.base for kind in KINDS.values())
+"""The base classes of all kinds."""
 
 
 def kind_of(cls: type) -> type | None:
-    """The kind of a class; none if it has none that the kit knows."""
-    return next((kind for kind in GIVEN if issubclass(cls, kind)), None)
+    """The kind of a class; none if it has none."""
+    return next((base for base in EVERY if issubclass(cls, base)), None)
+
+
+def given(base: type) -> tuple[str, ...]:
+    """The names of what a kind is given first."""
+    return next(kind.given for kind in KINDS.values() if kind.base is base)
 
 
 def signature(cls: type) -> list[inspect.Parameter]:
     """The parameters of a class's constructor; none where it has no constructor of its own, nor its kind."""
     owner = next(base for base in cls.__mro__ if "__init__" in vars(base))
-    return [] if owner in (nn.Module, object) else list(inspect.signature(cls).parameters.values())
+    if not issubclass(owner, kind_of(cls) or cls):
+        return []
+    found = inspect.signature(cls).parameters.values()
+    loose = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [each for each in found if owner not in EVERY or each.kind not in loose]  # of a library's own base

@@ -2,13 +2,15 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from lmkit.registry import origin
 from lmkit.testing.checks import CHECKS
 from lmkit.testing.given import kind_of
 from lmkit.testing.results import Result
-from lmkit.testing.subject import MIXING, Subject
+from lmkit.testing.subject import Subject
+from lmkit.testing.subjects import subject_of
 from lmkit.testing.suite import Check
 
 
@@ -22,7 +24,7 @@ def check(cls: type, options: dict[str, Any] | None = None) -> list[Result]:
     Raises:
         UserError: the class is of no kind, or cannot be constructed.
     """
-    return [*results(Subject(cls, options))]
+    return [*results(subject_of(cls, options))]
 
 
 def results(subject: Subject) -> Iterator[Result]:
@@ -36,16 +38,11 @@ def checks_of(cls: type) -> list[Check]:
 
 
 def title(subject: Subject) -> str:
-    """What is checked, where it comes from, and at which size."""
+    """What is checked, where it comes from, and how."""
     options = ", ".join(f"{name}={_named(value)}" for name, value in subject.options.items())
-    dim, heads, context, depth = subject.size
     place = os.path.relpath(source) if (source := origin(subject.cls)).endswith(".py") else source
-    names = [position.__name__ for position in subject.positions] if subject.kind in MIXING else []
-    read_with = f", with {' and '.join(names)}" if names else ""
-    return (
-        f"{subject.cls.__name__}({options}), {subject.kind.__name__} of {place}, "
-        f"at dim {dim}, heads {heads}, context {context}, depth {depth}{read_with}"
-    )
+    said = f"{subject.cls.__name__}({options}), {subject.kind.__name__} of {place}"
+    return ", ".join(filter(None, (said, subject.told())))
 
 
 def table(found: list[Result]) -> str:
@@ -61,4 +58,4 @@ def table(found: list[Result]) -> str:
 def _named(value: Any) -> str:
     """An option as text; a recipe by the name of its class."""
     value = getattr(value, "func", value)
-    return value.__name__ if isinstance(value, type) else repr(value)
+    return value.__name__ if isinstance(value, type) else repr(str(value) if isinstance(value, Path) else value)

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from lmkit.testing.kit import checks_of
-from lmkit.testing.subject import Subject
+from lmkit.testing.subjects import subject_of
 from lmkit.testing.suite import Check
 
 
@@ -24,7 +24,7 @@ def conformance(
     expected = known or {}
     if unknown := sorted(expected.keys() - {one.name for cls in classes for one in checks_of(cls)}):
         raise ValueError(f"no check of {', '.join(cls.__name__ for cls in classes)} is called {', '.join(unknown)}")
-    subject = cache(lambda cls: Subject(cls, options))
+    subject = cache(lambda cls: subject_of(cls, options))
     cases = [pytest.param(cls, one, id=f"{cls.__name__}-{one.name}") for cls in classes for one in checks_of(cls)]
 
     @pytest.mark.parametrize(("cls", "one"), cases)

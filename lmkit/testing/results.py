@@ -1,4 +1,4 @@
-"""What a check finds: it holds, it does not, or it has nothing to say about this layer."""
+"""What a check finds: it holds, it does not, or it has nothing to say about this class."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -41,7 +41,7 @@ class Failed(Exception):
 
 
 class NotApplicable(Exception):
-    """Raised by a check that has nothing to say about a layer; its text is the reason."""
+    """Raised by a check that has nothing to say about a class; its text is the reason."""
 
 
 def difference(one: Tensor, other: Tensor) -> float:
@@ -69,8 +69,9 @@ def short(figure: float) -> str:
 
 
 def counted(number: int, thing: str) -> str:
-    """A number of things: 1 tensor, 2 tensors."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+    """A number of things: 1 tensor, 2 tensors, 2 batches, 2 entries."""
+    many = f"{thing}es" if thing.endswith("ch") else f"{thing[:-1]}ies" if thing.endswith("y") else f"{thing}s"
+    return f"{number} {thing if number == 1 else many}"
 
 
 def clean(error: BaseException) -> str:

@@ -1,23 +1,20 @@
 """What a check is. A new one is a function under `@check(...)` in a file of `checks/`, and an entry in its list there.
 
-A check takes a `Subject`, gives what it measured (or None), raises `Failed` where the layer breaks the contract and
-`NotApplicable` where it has nothing to say. Any other exception is a failure as well: the layer could not be run.
+A check takes the class's subject, as `subject_of` gives it, and gives what it measured (or None). It raises `Failed`
+where the class breaks the contract and `NotApplicable` where it has nothing to say. Any other exception is a failure as
+well: what was made of the class could not be run.
 """
 
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from lmkit.errors import UserError
-from lmkit.layers import Activation, Attention, FeedForward, Norm, Position, Router
-from lmkit.network import Block
 from lmkit.testing.results import Failed, NotApplicable, Result, clean
 from lmkit.testing.subject import Subject
-
-LAYERS: tuple[type, ...] = (Norm, Activation, FeedForward, Router, Attention, Position, Block)
-"""The kinds that are modules."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +26,13 @@ class Check:
         kinds: the kinds that it is for.
         do: what to do if it fails, one line.
         function: does it.
-        runs: whether it asks if the layer runs at all, so that `do` is the answer to any exception as well.
+        runs: whether it asks if the class runs at all, so that `do` is the answer to any exception as well.
     """
 
     name: str
     kinds: tuple[type, ...]
     do: str
-    function: Callable[[Subject], str | None]
+    function: Callable[[Any], str | None]
     runs: bool = False
 
     def __call__(self, subject: Subject) -> Result:
@@ -52,12 +49,12 @@ class Check:
         except UserError as error:
             return Result(self.name, "fail", "", str(error))
         except Exception as error:
-            do = self.do if self.runs else "the layer stops here, mend that first"
+            do = self.do if self.runs else "it stops here, mend that first"
             return Result(self.name, "fail", "", f"{clean(error)}: {do}")
 
 
 def check(
     name: str, kinds: tuple[type, ...], do: str, runs: bool = False
-) -> Callable[[Callable[[Subject], str | None]], Check]:
+) -> Callable[[Callable[[Any], str | None]], Check]:
     """Makes a check of a function; see `Check` for the arguments."""
     return lambda function: Check(name, kinds, do, function, runs)

@@ -12,7 +12,6 @@ import yaml
 from jsonargparse import ActionConfigFile
 from lightning import LightningDataModule, Trainer
 
-from lmkit.cli.kinds import KINDS
 from lmkit.cli.parser import Parser
 from lmkit.cli.plugins.describe import usable
 from lmkit.cli.plugins.new import TEMPLATES, file_name
@@ -20,6 +19,7 @@ from lmkit.cli.plugins.places import reads_memory
 from lmkit.cli.plugins.snippet import snippet
 from lmkit.cli.plugins.table import table
 from lmkit.data.chat_templates import ChatML, ChatTemplate, JinjaFile
+from lmkit.kinds import KINDS
 from lmkit.layers.weights import initialize
 from lmkit.network import Decoder
 from lmkit.registry import concrete, load_plugins
@@ -373,6 +373,14 @@ def test_what_new_writes_trains_at_once(run, begun, toy, texts):
     assert code == 0, errors
     (metrics,) = Path("runs").rglob("metrics.csv")
     assert "train/weights" in metrics.read_text()
+
+
+def test_what_new_writes_passes_its_check(run, begun):
+    names, _ = begun
+    code, out, errors = run("plugins", "check", "begun")
+    assert (code, errors) == (0, ""), out
+    assert out.endswith(f"all {len(KINDS_TO_BEGIN)} conform\n")
+    assert all(f"{name}(" in out for name in names.values())
 
 
 def test_what_new_writes_keeps_the_rules_of_layers(begun):

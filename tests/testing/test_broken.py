@@ -3,9 +3,27 @@
 import pytest
 
 from lmkit.layers import MixtureOfExperts
-from lmkit.testing import CHECKS, Subject, check
+from lmkit.testing import CHECKS, check, subject_of
 from lmkit.testing.kit import checks_of
-from tests.testing import broken, broken_schedules
+from tests.testing import (
+    broken,
+    broken_callbacks,
+    broken_data,
+    broken_networks,
+    broken_optimizers,
+    broken_schedules,
+    broken_tasks,
+)
+
+FILES = (
+    broken,
+    broken_schedules,
+    broken_networks,
+    broken_optimizers,
+    broken_tasks,
+    broken_data,
+    broken_callbacks,
+)
 
 FUTURE = {"no future: tokens", "no future: gradients"}
 CACHE = {"cache", "cache with a window"}  # the latter has a past too
@@ -48,21 +66,68 @@ FOUND: dict[str, set[str]] = {
     "BrokenHeads": {"two ranks"} | CACHE,
     "BrokenCounter": {"function of the step"},
     "BrokenFall": {"function of the step"},
+    "Bag": set(),
+    "BrokenLogits": {"logits"},
+    "BrokenContext": {"logits", "runs on meta"},
+    "BrokenHead": {"head_weight"},
+    "BrokenBatch": {"texts apart"},
+    "BrokenPacking": {"documents of a row apart"},
+    "BrokenCausal": {"no later token"},
+    "BrokenPast": {"cache of tokens"},
+    "BrokenOnMeta": {"runs on meta"},
+    "Plain": set(),
+    "BrokenGroups": {"two groups"},
+    "BrokenUphill": {"lowers a loss"},
+    "BrokenClosure": {"closure"},
+    "BrokenDice": {"steps repeat"},
+    "BrokenMemory": {"optimizer state"},
+    "BrokenObject": {"optimizer state"},
+    "BrokenRate": {"learning rate"},
+    "BrokenDecay": {"weight decay"},
+    "BrokenStill": {"no gradient, no step"},
+    "BrokenHidden": {"rehearses"},
+    "BrokenMean": {"rows add up"},
+    "BrokenCount": {"ignored tokens"},
+    "BrokenEmpty": {"ignored tokens"},
+    "BrokenNoGradient": {"gradients of the loss"},
+    "BrokenValidation": {"validation repeats"},
+    "BrokenRuns": {"training repeats"},
+    "Sound": set(),
+    "BrokenNumbers": {"tells of itself"},
+    "BrokenBytes": {"tells of itself"},
+    "BrokenTuple": {"batches"},
+    "BrokenIds": {"batches"},
+    "BrokenFallingDocuments": {"batches"},
+    "BrokenLoader": {"same order"},
+    "BrokenOrder": {"same order"},
+    "BrokenPlace": {"goes on with the data"},
+    "BrokenHook": {"runs"},
+    "BrokenDraws": {"leaves the run alone"},
+    "BrokenNudge": {"leaves the run alone"},
+    "BrokenForgets": {"goes on"},
+    "BrokenPlain": {"goes on"},
+    "BrokenAnotherNoise": {"goes on"},
+    "Counter": set(),
+    "Noise": set(),
+    "Early": set(),
 }
 SLOW = "compiles whole"
 
 
+def named(name: str) -> type:
+    return next(getattr(file, name) for file in FILES if hasattr(file, name))
+
+
 def failures(cls: type, but: str = "") -> dict[str, str]:
     """The checks that fail, with what they say."""
-    subject = Subject(cls)
+    subject = subject_of(cls)
     found = [one(subject) for one in checks_of(cls) if one.name != but]
     return {result.check: result.said for result in found if result.status == "fail"}
 
 
 @pytest.mark.parametrize("name", FOUND)
 def test_what_is_broken_is_found_and_nothing_else(name):
-    cls = getattr(broken, name, None) or getattr(broken_schedules, name)
-    found = failures(cls, but="" if SLOW in FOUND[name] else SLOW)
+    found = failures(named(name), but="" if SLOW in FOUND[name] else SLOW)
     assert found.keys() == FOUND[name]
     assert all(said and "\n" not in said for said in found.values())
 
@@ -70,8 +135,8 @@ def test_what_is_broken_is_found_and_nothing_else(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, found in FOUND.items() if SLOW not in found])
 def test_what_is_broken_otherwise_compiles(name):
-    cls = getattr(broken, name, None) or getattr(broken_schedules, name)
-    assert all(one(Subject(cls)).status == "pass" for one in checks_of(cls) if one.name == SLOW)
+    cls = named(name)
+    assert all(one(subject_of(cls)).status == "pass" for one in checks_of(cls) if one.name == SLOW)
 
 
 IMPORTING = '''
@@ -130,11 +195,21 @@ def test_every_check_has_something_that_it_fails_on():
         ("BrokenNoReset", "cache", "BrokenNoReset owns scale but has no reset_parameters(): write one"),
         ("BrokenTensor", "state dict", "tables is a bare tensor, which is neither saved nor moved: register_buffer()"),
         ("BrokenNames", "two ranks", "shards names down, which the layer does not have: correct the name"),
-        ("BrokenShape", "cache", "the layer stops here, mend that first"),
+        ("BrokenShape", "cache", "it stops here, mend that first"),
+        ("BrokenHead", "head_weight", "logits read embedding.weight, norm.weight: compute logits from"),
+        ("BrokenRate", "learning rate", "a group whose lr was set to 0 moves by"),
+        ("BrokenObject", "optimizer state", "its state cannot be read without running code (UnpicklingError"),
+        ("BrokenCount", "ignored tokens", "64 valid tokens are counted as 128 beside rows without targets: leave"),
+        ("BrokenEmpty", "ignored tokens", "the loss is not finite: a batch, or a row, may have no valid token"),
+        ("BrokenIds", "batches", "but vocab_size_used is 20: tell the largest id and one more"),
+        ("BrokenPlace", "goes on with the data", "after a run went on from step 2, it sees other batches: begin"),
+        ("BrokenDraws", "leaves the run alone", "it draws from a global random generator, or seeds it: draw by"),
+        ("BrokenForgets", "goes on", "after a run went on, count of its state is not that of a run at once: keep"),
+        ("BrokenPlain", "goes on", "is truncated or not a checkpoint (UnpicklingError)"),
     ],
 )
 def test_what_is_said_names_what_to_mend(name, which, said):
-    assert said in failures(getattr(broken, name), but=SLOW)[which]
+    assert said in failures(named(name), but=SLOW)[which]
 
 
 @pytest.mark.parametrize(

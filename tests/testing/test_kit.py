@@ -6,22 +6,36 @@ import sys
 from functools import cache
 
 import pytest
+import torch
 
+import lmkit.callbacks.throughput
+from lmkit.callbacks import KeepRecipe
+from lmkit.data.text import Text
 from lmkit.errors import UserError
+from lmkit.kinds import KINDS
 from lmkit.layers import MLP, ReLUSquared, RMSNorm, SelfAttention, SiLU
 from lmkit.network import CrossPreNorm
 from lmkit.optim.schedules import WarmupCosine
-from lmkit.testing import CHECKS, Result, Subject, check, check_all, conformance, table
+from lmkit.testing import CHECKS, Result, check, check_all, conformance, subject_of, table
 from lmkit.testing.command import _read
+from lmkit.testing.given import VALUES, kind_of
 from lmkit.testing.kit import checks_of, title
 from lmkit.testing.targets import known, resolve
 from tests.conftest import ROOT
-from tests.testing import broken
+from tests.testing import broken, broken_callbacks, broken_tasks
 
 SLOW = {"compiles whole"}
 PLUGINS = sorted((ROOT / "plugins").glob("*.py"))
-BUILT_IN = [cls for cls in known() if cls.__module__.startswith("lmkit.")]
-SUBJECT = cache(Subject)
+UNCHECKED = {KeepRecipe, Text}
+"""The first is given what no recipe says; the second is checked with a small text."""
+BUILT_IN = [cls for cls in known() if cls.__module__.startswith("lmkit.") and cls not in UNCHECKED]
+SUBJECT = cache(subject_of)
+
+
+@pytest.fixture(autouse=True)
+def known_peak(monkeypatch):
+    """Of the device, which takes a second to measure."""
+    monkeypatch.setattr(lmkit.callbacks.throughput, "peak_flops", lambda *_: 1e12)
 
 
 def cases(classes):
@@ -32,9 +46,26 @@ def cases(classes):
 
 
 @pytest.mark.parametrize(("cls", "one"), [*cases(BUILT_IN)])
-def test_a_built_in_layer_conforms(cls, one):
+def test_what_is_built_in_conforms(cls, one):
     result = one(SUBJECT(cls))
     assert result.status != "fail", f"{result.said} ({result.figure})"
+
+
+@pytest.mark.parametrize("cls", [torch.optim.AdamW, torch.optim.SGD, torch.optim.Adagrad])
+def test_an_optimizer_of_torch_conforms(cls):
+    assert [result for result in check(cls) if result.status != "pass"] == []
+
+
+def test_a_rate_that_an_optimizer_of_torch_keeps_to_itself_is_found():
+    assert [result.check for result in check(torch.optim.Rprop) if result.status == "fail"] == ["learning rate"]
+
+
+@pytest.mark.parametrize("documents", ["joined", "separate"])
+def test_text_conforms(few, documents, monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("LMKIT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    options = dict(option.removeprefix("--data.").split("=") for option in few)
+    options |= {"vocab_size": 270, "context": 16, "batch_size": 4, "documents": documents}
+    assert [result for result in check(Text, options) if result.status != "pass"] == []
 
 
 @pytest.mark.parametrize("file", PLUGINS, ids=[file.stem for file in PLUGINS])
@@ -50,24 +81,53 @@ OPTIONS = [
 
 @pytest.mark.parametrize("options", OPTIONS, ids=" ".join)
 def test_attention_conforms_with_its_options(options):
-    subject = Subject(SelfAttention, options)
+    subject = subject_of(SelfAttention, options)
     found = [one(subject) for one in checks_of(SelfAttention) if one.name not in SLOW]
     assert [result for result in found if result.status != "pass"] == []
 
 
+GENERIC_ONLY = {"transform", "source", "filter", "chat_template"}
+"""Kinds that have no checks of their own yet."""
+
+
 def test_each_kind_has_a_check_and_every_name_is_its_own():
-    assert all(len(checks_of(cls)) >= 3 for cls in BUILT_IN)
+    generic = [name for name, kind in KINDS.items() if len(checks_of(kind.base)) < 3]
+    assert {*generic} <= GENERIC_ONLY
+    assert all(len(checks_of(kind.base)) >= 2 for kind in KINDS.values())
     assert len({one.name for one in CHECKS}) == len(CHECKS)
 
 
 def test_a_layer_is_checked_at_the_first_size_that_suits_it():
-    assert Subject(broken.BrokenSmall).size.dim == 64
+    assert subject_of(broken.BrokenSmall).size.dim == 64
     with pytest.raises(UserError, match=r"BrokenSmall refuses every size up to dim 512: .* 1000 or more is needed"):
-        Subject(broken.BrokenSmall, {"least": 1000})
+        subject_of(broken.BrokenSmall, {"least": 1000})
     with pytest.raises(UserError, match=r"BrokenSmall cannot be constructed: .*unexpected keyword argument 'most'"):
-        Subject(broken.BrokenSmall, {"most": 1000})
-    with pytest.raises(UserError, match=r"int is of no kind that can be checked: make it a subclass of one of Norm, "):
+        subject_of(broken.BrokenSmall, {"most": 1000})
+    with pytest.raises(UserError, match=r"KeepRecipe cannot be constructed: .*'parser' and 'config': name the options"):
+        check(KeepRecipe)
+    with pytest.raises(
+        UserError, match=r"int is of no kind that can be checked: make it a subclass of one of Activation, Norm, "
+    ):
         check(int)
+
+
+def test_each_kind_of_a_recipe_has_a_subject_that_is_given_what_it_needs():
+    for kind in KINDS.values():
+        assert set(kind.given) <= set(VALUES)
+        assert kind_of(kind.base) is kind.base
+
+
+def test_what_changes_training_on_purpose_is_told_and_not_judged():
+    (result,) = [result for result in check(broken_callbacks.Noise) if result.check == "leaves the run alone"]
+    assert (result.status, result.said[:33]) == ("n/a", "it means to change training, here")
+    ends = {result.check: result.said for result in check(broken_callbacks.Early) if result.status == "n/a"}
+    assert ends == {"goes on": "with it, a run ends after 1 step"}
+
+
+def test_a_task_of_other_batches_is_not_judged_by_rows_of_text():
+    found = [result for result in check(broken_tasks.OtherBatches) if result.status == "n/a"]
+    assert len(found) == 5
+    assert {result.said for result in found} == {"its batches are Pair, of which the kit has none"}
 
 
 def test_a_name_is_a_class_and_a_file_is_those_that_it_defines(tmp_path):
@@ -77,9 +137,12 @@ def test_a_name_is_a_class_and_a_file_is_those_that_it_defines(tmp_path):
     assert [cls.__name__ for cls in resolve(str(file))] == ["DifferentialAttention"]
     assert "DifferentialAttention" in {cls.__name__ for cls in resolve(str(file.parent))}
     (tmp_path / "empty_of_layers.py").write_text("from lmkit.layers import Norm\n")
-    with pytest.raises(UserError, match=r"empty_of_layers\.py defines no class of a kind: make one a subclass of Norm"):
+    with pytest.raises(
+        UserError,
+        match=r"empty_of_layers\.py defines no class of a kind: make one a subclass of one of Activation, Norm, ",
+    ):
         resolve(str(tmp_path / "empty_of_layers.py"))
-    with pytest.raises(UserError, match=r"no layer is called RSMNorm: did you mean RMSNorm"):
+    with pytest.raises(UserError, match=r"no class is called RSMNorm: did you mean RMSNorm"):
         resolve("RSMNorm")
     with pytest.raises(UserError, match=r"no plugin file nowhere\.py"):
         resolve("nowhere.py")
@@ -100,13 +163,13 @@ def test_the_command_prints_tables_and_gives_the_exit_code(capsys):
 
 
 def test_an_option_without_default_is_chosen_and_said(monkeypatch):
-    subject = Subject(CrossPreNorm)
+    subject = subject_of(CrossPreNorm)
     assert title(subject).startswith(
         "CrossPreNorm(cross=CrossAttention), Block of lmkit.network.cross_block, at dim 24"
     )
     assert title(subject).endswith("with Rotary and ALiBi")
     monkeypatch.setattr(broken.BrokenSmall.__init__, "__defaults__", None)
-    assert Subject(broken.BrokenSmall).options == {"least": 2}
+    assert subject_of(broken.BrokenSmall).options == {"least": 2}
 
 
 def test_options_of_the_command_line_are_read_as_a_recipe_is(capsys):
@@ -115,7 +178,7 @@ def test_options_of_the_command_line_are_read_as_a_recipe_is(capsys):
     options = _read(MLP, {"hidden": 10, "activation": "ReLUSquared"})
     assert options["hidden"] == 10
     assert isinstance(options["activation"](), ReLUSquared)
-    assert Subject(MLP, options).make().up.weight.shape == (10, 24)
+    assert subject_of(MLP, options).make().up.weight.shape == (10, 24)
     with pytest.raises(UserError, match="WarmupCosine does not take the options"):
         check_all(["WarmupCosine"], options={"warm": 10})
 
@@ -127,7 +190,7 @@ def test_the_command_runs_without_pytest_and_says_mistakes_in_one_line():
     assert (done.returncode, done.stderr) == (0, "")
     wrong = subprocess.run([*run, "WarmupCosin"], capture_output=True, text=True, cwd=ROOT, check=False)
     assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert wrong.stderr.startswith("lmkit: error: no layer is called WarmupCosin: did you mean WarmupCosine")
+    assert wrong.stderr.startswith("lmkit: error: no class is called WarmupCosin: did you mean WarmupCosine")
     assert wrong.stderr.count("\n") == 1
 
 
@@ -177,8 +240,6 @@ def test_a_case_ends_as_its_check_does():
 
 
 def test_a_check_leaves_the_random_state_as_it_was():
-    import torch
-
     torch.manual_seed(3)
     before = torch.get_rng_state()
     check(RMSNorm)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lmkit.cli.kinds import Kind
 from lmkit.cli.plugins.snippet import SIZES, required
 from lmkit.errors import UserError
+from lmkit.kinds import Kind
 from lmkit.layers import At, Memory
 from lmkit.network import Transformer
 from lmkit.registry import build

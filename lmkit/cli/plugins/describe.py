@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from docstring_parser import parse
 
-from lmkit.cli.kinds import KINDS, Kind, hints, leaves
 from lmkit.errors import UserError
+from lmkit.kinds import KINDS, Kind, hints, leaves
 from lmkit.registry import concrete, hint_of_failures, near, source
 
 

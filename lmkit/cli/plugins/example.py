@@ -1,8 +1,8 @@
 """What a class makes of the example of its kind, for the kinds whose base class has a method `example`."""
 
 from lmkit.callbacks.report import printable
-from lmkit.cli.kinds import KINDS
 from lmkit.cli.plugins.snippet import required
+from lmkit.kinds import KINDS
 
 
 def example(cls: type, kind: str) -> str | None:

@@ -3,10 +3,10 @@
 import textwrap
 from collections.abc import Sequence
 
-from lmkit.cli.kinds import KINDS, check, find_kind
 from lmkit.cli.plugins.describe import paper, summary, usable, where_from
 from lmkit.cli.plugins.options import parse, parser_of
 from lmkit.cli.plugins.table import table, width_of_output
+from lmkit.kinds import KINDS, check, find_kind
 from lmkit.registry import FAILURES, is_own, try_plugins
 
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
-from lmkit.cli.kinds import KINDS, find_kind, load
 from lmkit.cli.plugins.describe import find_classes, usable, where_from
 from lmkit.cli.plugins.options import parse, parser_of
 from lmkit.cli.plugins.snippet import usage
 from lmkit.errors import UserError
+from lmkit.kinds import KINDS, find_kind, load
 from lmkit.registry import try_plugins
 
 TEMPLATES = resources.files("lmkit.cli.plugins") / "templates"

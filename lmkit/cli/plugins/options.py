@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import lmkit.callbacks  # noqa: F401 (known by their class names once they are imported)
 from lmkit.cli.parser import Parser
 from lmkit.cli.recipes import read_recipes
 

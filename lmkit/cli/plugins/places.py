@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any, NamedTuple
 
-from lmkit.cli.kinds import KINDS, hints, leaves
 from lmkit.cli.plugins.describe import usable
 from lmkit.data.text import Text
+from lmkit.kinds import KINDS, hints, leaves
 from lmkit.tasks import Pretraining
 
 TOPS: tuple[tuple[str, str, type], ...] = (("model", "task", Pretraining), ("data", "data", Text))

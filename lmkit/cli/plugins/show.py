@@ -3,7 +3,6 @@
 import textwrap
 from collections.abc import Sequence
 
-from lmkit.cli.kinds import KINDS, load
 from lmkit.cli.plugins.cost import Size, can_count, cost
 from lmkit.cli.plugins.describe import (
     find_classes,
@@ -19,6 +18,7 @@ from lmkit.cli.plugins.example import example
 from lmkit.cli.plugins.options import parse, parser_of
 from lmkit.cli.plugins.snippet import usage
 from lmkit.cli.plugins.table import table, width_of_output
+from lmkit.kinds import KINDS, load
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -7,9 +7,9 @@ from typing import Any, Literal, get_args, get_origin
 
 import yaml
 
-from lmkit.cli.kinds import KINDS, leaves
 from lmkit.cli.plugins.describe import Option, options, usable, where_from
 from lmkit.cli.plugins.places import choices, find
+from lmkit.kinds import KINDS, leaves
 from lmkit.registry import PACKAGE
 
 SIZES = {"dim": 384, "heads": 6, "context": 256, "depth": 4, "vocab_size": 8192}

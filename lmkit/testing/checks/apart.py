@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from lmkit.layers import Attention
+from lmkit.testing.layer import LAYERS, Layer
 from lmkit.testing.reading import memory, read, seeded
 from lmkit.testing.results import difference, hold, short
-from lmkit.testing.subject import Subject
-from lmkit.testing.suite import LAYERS, check
+from lmkit.testing.suite import check
 
 EXACT = 1e-10
 LENGTHS = (5, 1, 7, 3)
@@ -17,7 +17,7 @@ LONG = (40, 100, 10)
 
 
 @check("rows apart", LAYERS, "take no mean, maximum or order over the batch: each row is a text of its own")
-def rows(subject: Subject) -> str | None:
+def rows(subject: Layer) -> str | None:
     """A row is read alone, and other rows change, in training and out of it; its outputs stay."""
     network, tokens = subject.network(), subject.tokens(3)
     layer, x = subject.layer(), subject.stream(3)
@@ -36,7 +36,7 @@ def rows(subject: Subject) -> str | None:
 
 
 @check("documents apart", LAYERS, "give `at` to `attend`, or start anew where at.documents changes")
-def documents(subject: Subject) -> str | None:
+def documents(subject: Layer) -> str | None:
     """A packed row equals each of its documents alone, for each position that the layer runs with."""
     tokens = subject.tokens()
     cuts = (LENGTHS, LENGTHS[::-1])
@@ -57,7 +57,7 @@ def documents(subject: Subject) -> str | None:
     return short(worst)
 
 
-def _long(subject: Subject) -> float:
+def _long(subject: Layer) -> float:
     """Longer documents, in the attention alone and without positions, which begin anew in each."""
     layer, x, ids = subject.layer(), subject.stream(1, sum(LONG)), _ids(LONG)
     told: dict[str, Any] = {"rotation": None, "bias": None}

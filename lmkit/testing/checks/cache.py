@@ -4,10 +4,10 @@ import torch
 
 from lmkit.layers import Attention
 from lmkit.network.cache import LayerCache
+from lmkit.testing.layer import LAYERS, MIXING, Layer
 from lmkit.testing.reading import cached, read
 from lmkit.testing.results import Failed, NotApplicable, difference, hold, short
-from lmkit.testing.subject import MIXING, Subject
-from lmkit.testing.suite import LAYERS, check
+from lmkit.testing.suite import check
 
 EXACT = 1e-10
 PIECES = (6, 1, 1, 4, 4)
@@ -17,7 +17,7 @@ WINDOW = 5
 
 
 @check("cache", LAYERS, "keep all that later tokens need by at.cache.append, rotated already, or in at.cache.state")
-def parity(subject: Subject) -> str | None:
+def parity(subject: Layer) -> str | None:
     """Pieces and single tokens, in a network with each position that the layer runs with, and longer rows alone."""
     worst = _parity(subject)
     if subject.kind in MIXING:
@@ -26,7 +26,7 @@ def parity(subject: Subject) -> str | None:
 
 
 @check("cache with a window", (Attention,), "give the window to at.cache.append, which keeps no more than that")
-def windowed(subject: Subject) -> str | None:
+def windowed(subject: Layer) -> str | None:
     """The same with a window, and a past that does not outgrow it."""
     if not subject.has("window"):
         raise NotApplicable("it has no option `window`")
@@ -42,7 +42,7 @@ def windowed(subject: Subject) -> str | None:
     return f"{short(worst)}, {cache.bytes} bytes"
 
 
-def _parity(subject: Subject, **options: int) -> float:
+def _parity(subject: Layer, **options: int) -> float:
     tokens, worst = subject.tokens(), 0.0
     for position in subject.positions:
         network = subject.network(position, **options)
@@ -53,7 +53,7 @@ def _parity(subject: Subject, **options: int) -> float:
     return worst
 
 
-def _long(subject: Subject) -> float:
+def _long(subject: Layer) -> float:
     layer, x = subject.layer(), subject.stream(1, sum(LONG))
     cache, first, pieces = LayerCache(sum(LONG)), 0, []
     for piece in x.split(LONG, dim=1):

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from lmkit.network import Decoder
+from lmkit.testing.layer import LAYERS, MIXING, Layer
 from lmkit.testing.reading import read
 from lmkit.testing.results import Failed, difference, hold, short
-from lmkit.testing.subject import MIXING, Subject
-from lmkit.testing.suite import LAYERS, check
+from lmkit.testing.suite import check
 
 EXACT = 1e-12
 LONG = 150
@@ -17,7 +17,7 @@ DO = "mask what comes after a token (`attend` does), in every chunk, and take no
 
 
 @check("no future: tokens", LAYERS, DO)
-def tokens(subject: Subject) -> str | None:
+def tokens(subject: Layer) -> str | None:
     """Later tokens change; earlier outputs must not, later ones must."""
     network, ids = subject.network(), subject.tokens()
     whole, worst = read(network, ids), 0.0
@@ -35,7 +35,7 @@ def tokens(subject: Subject) -> str | None:
 
 
 @check("no future: gradients", LAYERS, DO)
-def gradients(subject: Subject) -> str | None:
+def gradients(subject: Layer) -> str | None:
     """The gradient of each output by every later input is exactly zero, in a network and for the layer alone."""
     network, ids, x = subject.network(), subject.tokens(1), subject.stream(1).requires_grad_()
     leak = _leak(_read_stream(network, x, ids), x)
@@ -46,7 +46,7 @@ def gradients(subject: Subject) -> str | None:
     return short(leak)
 
 
-def _long(subject: Subject) -> float:
+def _long(subject: Layer) -> float:
     layer, x = subject.layer(), subject.stream(1, LONG)
     whole, worst = subject.call(layer, x)[0], 0.0
     for first in (64, 71, 129):

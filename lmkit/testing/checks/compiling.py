@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lmkit.testing.layer import LAYERS, Layer, run
 from lmkit.testing.reading import side_losses
 from lmkit.testing.results import Failed, clean, difference, hold, short
-from lmkit.testing.subject import Subject, run
-from lmkit.testing.suite import LAYERS, check
+from lmkit.testing.suite import check
 
 EXACT = 1e-10
 BACKEND = "aot_eager_decomp_partition"
@@ -22,7 +22,7 @@ BACKEND = "aot_eager_decomp_partition"
 @check(
     "compiles whole", LAYERS, "ask no tensor for its value in forward (`if` on a tensor, .tolist(), numpy)", runs=True
 )
-def compiles(subject: Subject) -> str | None:
+def compiles(subject: Layer) -> str | None:
     """In training, with `fullgraph=True`."""
     eager = _both(subject, run)
     torch.compiler.reset()
@@ -37,7 +37,7 @@ def compiles(subject: Subject) -> str | None:
     return short(worst)
 
 
-def _both(subject: Subject, function: Any) -> dict[str, Tensor]:
+def _both(subject: Layer, function: Any) -> dict[str, Tensor]:
     """Outputs and gradients of a layer in training that is run by a function."""
     torch.manual_seed(0)
     layer, x = subject.layer().train(), subject.stream().requires_grad_()

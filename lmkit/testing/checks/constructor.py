@@ -3,19 +3,16 @@
 import inspect
 import re
 
-from lmkit.optim.schedules import Schedule
-from lmkit.testing.given import GIVEN
+from lmkit.testing.given import EVERY
 from lmkit.testing.results import Failed, counted
 from lmkit.testing.subject import Subject
-from lmkit.testing.suite import LAYERS, check
-
-KINDS = (*LAYERS, Schedule)
+from lmkit.testing.suite import check
 
 
-@check("constructor", KINDS, "take what the kind is given first, by position, then named and typed options")
+@check("constructor", EVERY, "take what the kind is given first, by position, then named and typed options")
 def signature(subject: Subject) -> str | None:
-    """What the network gives comes first; every option has a name and a type."""
-    given = len(GIVEN[subject.kind](subject.size))
+    """What the network or the task gives comes first; every option has a name and a type."""
+    given = len(subject.given)
     named = inspect.Parameter.POSITIONAL_OR_KEYWORD
     for number, parameter in enumerate(subject.parameters):
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -31,11 +28,11 @@ def signature(subject: Subject) -> str | None:
     return counted(len(options), "option") + (f", needs {', '.join(needed)}" if needed else "")
 
 
-@check("documented", KINDS, "describe it in the class docstring, under `Args:`, which --help prints")
+@check("documented", EVERY, "describe it in the class docstring, under `Args:`, which --help prints")
 def documented(subject: Subject) -> str | None:
     """The class says what it is, and what each parameter is."""
     owner = next(cls for cls in subject.cls.__mro__ if "__init__" in vars(cls))
-    texts = [inspect.cleandoc(cls.__doc__ or "") for cls in (subject.cls, owner)]
+    texts = [inspect.cleandoc(part.__doc__ or "") for part in (subject.cls, owner, vars(owner)["__init__"])]
     if not texts[0]:
         raise Failed("the class has no docstring", do="say in one line what it does, and where it comes from")
     entries = {name for text in texts for name in _entries(text)}

@@ -6,17 +6,17 @@ import torch
 from torch import Tensor
 
 from lmkit.layers import Activation, Norm
+from lmkit.testing.layer import LAYERS, Layer
 from lmkit.testing.reading import read
 from lmkit.testing.results import Failed, finite
-from lmkit.testing.subject import Subject
-from lmkit.testing.suite import LAYERS, check
+from lmkit.testing.suite import check
 
 CLOSE = 0.1
 """The most that bfloat16 may change of a result: the mean change over the mean size."""
 
 
 @check("shape and dtype", LAYERS, "give (B, T, D) for (B, T, D), in the dtype that came", runs=True)
-def shape_and_dtype(subject: Subject) -> str | None:
+def shape_and_dtype(subject: Layer) -> str | None:
     """Rows of several shapes, in float32 and float64."""
     shapes = [(1, 1), (2, subject.size.context)]
     for dtype in (torch.float32, torch.float64):
@@ -37,7 +37,7 @@ def shape_and_dtype(subject: Subject) -> str | None:
     "cast constants and parameters to x.dtype: a float32 tensor among them changes the stream's",
     runs=True,
 )
-def bfloat16(subject: Subject) -> str | None:
+def bfloat16(subject: Layer) -> str | None:
     """The layer alone against float32 with the same, rounded numbers; and the network as a whole."""
     layer, x = subject.layer().bfloat16(), subject.stream().bfloat16().requires_grad_()
     y = subject.call(layer, x)[0]
@@ -52,7 +52,7 @@ def bfloat16(subject: Subject) -> str | None:
 @check(
     "autocast bfloat16", LAYERS, "let tensors of two dtypes meet only where PyTorch promotes, or cast with .to(x.dtype)"
 )
-def autocast(subject: Subject) -> str | None:
+def autocast(subject: Layer) -> str | None:
     """The layer and a network, forward and backward, against float32 without autocast."""
     layer, x = subject.layer().float(), subject.stream().float().requires_grad_()
     network = subject.network().float()

@@ -5,16 +5,16 @@ import inspect
 import sys
 from collections.abc import Iterator
 
+from lmkit.testing.layer import LAYERS, Layer
 from lmkit.testing.results import Failed, NotApplicable
-from lmkit.testing.subject import Subject
-from lmkit.testing.suite import LAYERS, check
+from lmkit.testing.suite import check
 
 TRAVELS = ("torch", "lmkit.layers", "lmkit.network", "lmkit.errors")
 """What the source of a layer may import beside the standard library, so that it can be written into one file."""
 
 
 @check("export", LAYERS, "let the file import torch, lmkit.layers and the standard library only")
-def travels(subject: Subject) -> str | None:
+def travels(subject: Layer) -> str | None:
     """Known parts for a layer of lmkit; otherwise its source, which has to be one file that travels."""
     if subject.cls.__module__.partition(".")[0] == "lmkit":
         return "known parts"

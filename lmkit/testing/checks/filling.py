@@ -10,14 +10,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lmkit.errors import UserError
 from lmkit.layers.weights import check_resets, initialize
 from lmkit.testing.results import Failed, NotApplicable, counted
-from lmkit.testing.subject import Subject
-from lmkit.testing.suite import LAYERS, check
+from lmkit.testing.suite import check
+from lmkit.testing.whole import MODULES, Module
 
 DO = "fill it in reset_parameters(), of the layer's own attributes only, and call that at the end of the constructor"
 
 
-@check("filled after meta", LAYERS, DO, runs=True)
-def filled(subject: Subject) -> str | None:
+@check("filled after meta", MODULES, DO, runs=True)
+def filled(subject: Module) -> str | None:
     """Built on meta and filled, each tensor equals that of a layer built at once."""
     with SameDraws():
         eager = subject.make()

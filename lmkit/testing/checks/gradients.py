@@ -5,17 +5,18 @@ from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError, gradcheck
 from torch.func import functional_call
 
+from lmkit.testing.layer import LAYERS, Layer
 from lmkit.testing.reading import side_losses
 from lmkit.testing.results import Failed, NotApplicable, counted, finite
-from lmkit.testing.subject import Subject
-from lmkit.testing.suite import LAYERS, check
+from lmkit.testing.suite import check
+from lmkit.testing.whole import MODULES, Module
 
 SHORT = 5
 TRIES = 4
 
 
 @check("gradients", LAYERS, "compute in x.dtype, which is float64 here, and mend the backward pass of custom functions")
-def derivative(subject: Subject) -> str | None:
+def derivative(subject: Layer) -> str | None:
     """`torch.autograd.gradcheck` in its fast mode, for the input and each parameter by itself."""
     layer, x = subject.layer(), subject.stream(2, SHORT)
 
@@ -50,8 +51,8 @@ def _weights(y: Tensor) -> Tensor:
     return torch.randn(y.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64).to(y.dtype)
 
 
-@check("every parameter learns", LAYERS, "use it in forward, or make it a buffer, or leave it out")
-def every_parameter(subject: Subject) -> str | None:
+@check("every parameter learns", MODULES, "use it in forward, or make it a buffer, or leave it out")
+def every_parameter(subject: Module) -> str | None:
     """In training each parameter has a gradient that is finite and not zero throughout."""
     layer = subject.layer().train()
     waiting = {name: parameter for name, parameter in layer.named_parameters() if parameter.requires_grad}

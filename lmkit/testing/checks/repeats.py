@@ -6,12 +6,12 @@ from torch import Tensor
 
 from lmkit.testing.reading import seeded, side_losses
 from lmkit.testing.results import Failed, counted, difference, hold
-from lmkit.testing.subject import Subject
-from lmkit.testing.suite import LAYERS, check
+from lmkit.testing.suite import check
+from lmkit.testing.whole import MODULES, Module
 
 
-@check("repeats", LAYERS, "draw by torch's own generator, in training only, and keep no state between forwards")
-def repeats(subject: Subject) -> str | None:
+@check("repeats", MODULES, "draw by torch's own generator, in training only, and keep no state between forwards")
+def repeats(subject: Module) -> str | None:
     """Two layers of one seed, forward and backward in training; one layer twice out of training."""
     first, second = seeded(_train, subject), seeded(_train, subject)
     if [*first] != [*second]:
@@ -25,10 +25,12 @@ def repeats(subject: Subject) -> str | None:
     return counted(len(first), "tensor")
 
 
-def _train(subject: Subject) -> dict[str, Tensor]:
+def _train(subject: Module) -> dict[str, Tensor]:
     """Outputs and gradients of a fresh layer in training."""
     layer: Any = subject.make().double().train()
-    x = subject.stream().requires_grad_()
+    x = subject.stream()
+    if x.is_floating_point():  # no token ids
+        x.requires_grad_()
     outputs = subject.call(layer, x)
     loss = sum(y.square().sum() for y in outputs if y.requires_grad) + side_losses(layer)
     if isinstance(loss, Tensor):

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from lmkit.layers import Attention, FeedForward
+from lmkit.testing.layer import Layer
 from lmkit.testing.results import Failed, NotApplicable, difference, hold, short
-from lmkit.testing.subject import Subject
 from lmkit.testing.suite import check
 
 EXACT = 1e-10
@@ -25,7 +25,7 @@ EXPERTS = "experts"
 @check(
     "two ranks", (FeedForward, Attention), "cut by columns what feeds the heads or the middle, `out` by rows", runs=True
 )
-def two_ranks(subject: Subject) -> str | None:
+def two_ranks(subject: Layer) -> str | None:
     """The outputs of the two halves, added."""
     table: dict[str, str] | None = getattr(subject.cls, "shards", None)
     if table is None:

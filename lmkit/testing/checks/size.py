@@ -5,9 +5,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lmkit.errors import UserError
 from lmkit.testing.given import Size
+from lmkit.testing.layer import LAYERS, Layer
 from lmkit.testing.results import NotApplicable
-from lmkit.testing.subject import Subject
-from lmkit.testing.suite import LAYERS, check
+from lmkit.testing.suite import check
 
 AT = Size(dim=768, heads=12, context=1024, depth=12)
 
@@ -15,7 +15,7 @@ AT = Size(dim=768, heads=12, context=1024, depth=12)
 @check(
     "size on meta", LAYERS, "look at shapes only, in constructor and forward: on meta no tensor has a value", runs=True
 )
-def on_meta(subject: Subject) -> str | None:
+def on_meta(subject: Layer) -> str | None:
     """Parameters, and operations of the products of matrices a token, forward, in a row of the whole context."""
     try:
         with torch.device("meta"):

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from lmkit.testing.results import Failed, clean, counted, difference, hold
-from lmkit.testing.subject import Subject
-from lmkit.testing.suite import LAYERS, check
+from lmkit.testing.suite import check
+from lmkit.testing.whole import MODULES, Module
 
 
 @check(
-    "state dict", LAYERS, "keep what is learned in parameters and persistent buffers, of shapes that the options set"
+    "state dict", MODULES, "keep what is learned in parameters and persistent buffers, of shapes that the options set"
 )
-def round_trip(subject: Subject) -> str | None:
+def round_trip(subject: Module) -> str | None:
     """A layer that has been in training is saved; another one that loads it gives the same."""
     torch.manual_seed(1)
     one, x = subject.layer(seed=1), subject.stream()

@@ -1,4 +1,4 @@
-"""The kinds: what a recipe can name a class for. A new kind is one line here; all commands follow the table."""
+"""The kinds: what a recipe can name a class for. A new kind is one line here; commands and checks follow the table."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
@@ -6,8 +6,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 from lightning import Callback, LightningDataModule
 from torch.optim import Optimizer
 
-import lmkit.callbacks
-import lmkit.data.text  # noqa: F401 (both: known by their class names once they are imported)
+import lmkit.data.text  # noqa: F401 (known by its class name once it is imported)
 from lmkit.data.chat_templates import ChatTemplate
 from lmkit.data.corpus import Filter, Source
 from lmkit.errors import UserError

@@ -1,0 +1,21 @@
+"""Which subject a class is checked as: one for each family of kinds that is called in a way of its own."""
+
+from typing import Any
+
+from lmkit.network import Network
+from lmkit.testing.given import kind_of
+from lmkit.testing.layer import LAYERS, Layer
+from lmkit.testing.subject import Subject
+from lmkit.testing.whole import Whole
+
+FAMILIES: dict[type, type[Subject]] = {**dict.fromkeys(LAYERS, Layer), Network: Whole}
+"""The subject of each kind; `Subject` for those that are not named."""
+
+
+def subject_of(cls: type, options: dict[str, Any] | None = None) -> Subject:
+    """The subject of a class; see `Subject`.
+
+    Raises:
+        UserError: the class is of no kind, or cannot be constructed.
+    """
+    return FAMILIES.get(kind_of(cls) or object, Subject)(cls, options)
