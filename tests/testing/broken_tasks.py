@@ -8,10 +8,10 @@ from lmkit.data.packing import Batch
 from lmkit.tasks import MaskedLanguageModel, Pretraining
 
 
-class BrokenHidden(Pretraining):
+class BrokenStates(Pretraining):
     """Does not say how a row goes through its network."""
 
-    def hidden(self, network, tokens):
+    def states(self, network, tokens):
         raise NotImplementedError
 
 

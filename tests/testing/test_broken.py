@@ -85,7 +85,7 @@ FOUND: dict[str, set[str]] = {
     "BrokenRate": {"learning rate"},
     "BrokenDecay": {"weight decay"},
     "BrokenStill": {"no gradient, no step"},
-    "BrokenHidden": {"rehearses"},
+    "BrokenStates": {"rehearses"},
     "BrokenMean": {"rows add up"},
     "BrokenCount": {"ignored tokens"},
     "BrokenEmpty": {"ignored tokens"},

@@ -10,6 +10,7 @@ import torch
 
 import lmkit.callbacks.throughput
 from lmkit.callbacks import KeepRecipe
+from lmkit.data.chat_templates import JinjaFile
 from lmkit.data.text import Text
 from lmkit.errors import UserError
 from lmkit.kinds import KINDS
@@ -26,8 +27,8 @@ from tests.testing import broken, broken_callbacks, broken_tasks
 
 SLOW = {"compiles whole"}
 PLUGINS = sorted((ROOT / "plugins").glob("*.py"))
-UNCHECKED = {KeepRecipe, Text}
-"""The first is given what no recipe says; the second is checked with a small text."""
+UNCHECKED = {KeepRecipe, Text, JinjaFile}
+"""The first is given what no recipe says; the others are checked with a small text, and with a file."""
 BUILT_IN = [cls for cls in known() if cls.__module__.startswith("lmkit.") and cls not in UNCHECKED]
 SUBJECT = cache(subject_of)
 
