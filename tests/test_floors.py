@@ -14,21 +14,22 @@ from tests.conftest import ROOT
 FLOORS = (
     ("__init__", "errors"),
     ("layers", "data", "optim", "losses"),
-    ("network", "registry", "checkpoints"),
+    ("network", "registry", "transforms", "checkpoints"),
     ("tasks", "inference", "testing", "ablation"),
     ("callbacks", "cli"),
 )
 """The rooms of `lmkit/` (folders, and files at its top) from the ground up."""
 
 NEIGHBOURS = {("losses", "data"), ("checkpoints", "network"), ("checkpoints", "registry"), ("cli", "callbacks")}
+NEIGHBOURS |= {("transforms", "network"), ("transforms", "registry"), ("checkpoints", "transforms")}
 """What a room may import on its own floor: a loss knows the targets that count for nothing, a checkpoint rebuilds a
-network, the command line puts callbacks in."""
+network and transforms it, a transform knows networks and tells near names, the command line puts callbacks in."""
 
 LIGHTNING = ("lightning", "pytorch_lightning")
 FORBIDDEN = {
     "layers": (*LIGHTNING, "tokenizers", "torch.distributed"),
     "data": ("lmkit.network", "lmkit.layers"),
-    **dict.fromkeys(("losses", "network", "optim", "registry", "inference", "testing"), LIGHTNING),
+    **dict.fromkeys(("losses", "network", "optim", "registry", "transforms", "inference", "testing"), LIGHTNING),
 }
 """Modules, with all below them, that a room must not import."""
 

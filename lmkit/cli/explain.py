@@ -116,7 +116,7 @@ def _wrong_value(key: str, text: str) -> str:
     tried = re.findall(r"Expected an? <class '([\w.]+)'>", text)
     words = re.findall(r"Literal\[([^]]*)\]", text)
     value = re.search(r"Got value: (.+?)(?:\.? Got value| - Expected|$)", text) or re.search(
-        r"Given value: (.+?)$", text
+        r"Given value: (.+?)(?: - Expected|$)", text
     )
     needed = [*dict.fromkeys(w for group in words for w in group.split(", ")), *dict.fromkeys(tried)]
     needed = [n for n in needed if n != "NoneType"]
