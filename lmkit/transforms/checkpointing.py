@@ -20,8 +20,8 @@ from lmkit.transforms.transform import Transform
 
 
 class Checkpointing(Transform):
-    """Blocks keep what enters them only, and are computed a second time in the backward pass: less memory, a third more
-    time, and the same losses, gradients and dropout (Chen et al. 2016, arXiv:1604.06174).
+    """Blocks keep what enters them only, and are computed a second time in the backward pass: less memory, up to a
+    third more time, and the same losses, gradients and dropout (Chen et al. 2016, arXiv:1604.06174).
 
     Args:
         every: 1 for each block, 2 for every second one, the first among them, and so on.
@@ -102,18 +102,26 @@ def _learns(mask: Any) -> bool:
 
 def _contexts(block: Block) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     """Around the first run, and around the second."""
-    return nullcontext(), _unchanged(block)
+    return nullcontext(), _unchanged(block, torch.get_default_dtype())
 
 
 @contextmanager
-def _unchanged(block: Block) -> Iterator[None]:
-    """Puts back what a second run would leave or count anew; it may end in midst, once all that is needed is there."""
+def _unchanged(block: Block, dtype: torch.dtype) -> Iterator[None]:
+    """Puts back what a second run would leave or count anew; it may end in midst, once all that is needed is there.
+
+    Args:
+        block: that is run.
+        dtype: the default one of the first run, which a trainer may set for the forward pass alone.
+    """
     layers = [module for module in block.modules() if isinstance(module, Regulated)]
     left = [(layer, layer.side_losses, layer.figures) for layer in layers]
     buffers = [(buffer, buffer._version, buffer.clone()) for buffer in block.buffers()]
+    now = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
     try:
         yield
     finally:
+        torch.set_default_dtype(now)
         for layer, side_losses, figures in left:
             layer.side_losses, layer.figures = side_losses, figures
         with torch.no_grad():

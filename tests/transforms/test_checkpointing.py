@@ -132,6 +132,32 @@ def test_a_routers_loads_are_counted_once():
     assert biases[0].abs().sum() > 0
 
 
+def test_the_dtype_of_the_forward_pass_is_that_of_the_second_run():
+    """Lightning's `64-true` sets the default for the former only; a mixture divides integers."""
+    plain, recomputed = pair(partial(TINY, feed_forward=BALANCED))
+    told = []
+    for network in (plain, recomputed):
+        torch.set_default_dtype(torch.float64)
+        try:
+            loss = network(ids(2, T)).pow(2).sum() + side_loss(network)
+        finally:
+            torch.set_default_dtype(torch.float32)
+        loss.backward()
+        assert torch.get_default_dtype() == torch.float32
+        told.append([parameter.grad for parameter in network.parameters()])
+    assert_same(*told)
+
+
+def test_the_precision_of_the_forward_pass_is_that_of_the_second_run():
+    told = []
+    for network in pair(partial(TINY, feed_forward=MIXTURE)):
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = network.float()(ids(2, T)).pow(2).sum() + side_loss(network)
+        loss.backward()
+        told.append([parameter.grad for parameter in network.parameters()])
+    assert_same(*told)
+
+
 def test_what_a_layer_leaves_is_of_the_first_run_and_holds_no_second_graph():
     _, network = pair(partial(TINY, feed_forward=MIXTURE))
     loss = network(ids(2, T)).pow(2).sum() + side_loss(network)
