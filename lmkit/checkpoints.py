@@ -17,6 +17,7 @@ from lmkit.data.tokenizer import for_raw_text
 from lmkit.errors import UserError
 from lmkit.network import Network
 from lmkit.registry import build, load_plugins
+from lmkit.transforms import Transform, transformed
 
 KEY = "lmkit"
 
@@ -132,8 +133,9 @@ def rebuild(path: str | Path, plugins: tuple[str, ...] = ()) -> Rebuilt:
         raise UserError(f"{path} holds no recipe, so that it cannot be rebuilt: it was not written by `lmkit fit`")
     kept = checkpoint[KEY]
     load_plugins(plugins or kept["recipe"]["plugins"])
-    recipe = kept["recipe"]["model"]["init_args"]["network"]
-    network: Network = build(Callable[[], Network], recipe)()
+    recipe = kept["recipe"]["model"]["init_args"]
+    transforms = build(list[Transform], recipe.get("transforms") or [])
+    network = transformed(build(Callable[[], Network], recipe["network"])(), transforms)
     weights = {
         name.removeprefix("network."): value
         for name, value in checkpoint["state_dict"].items()

@@ -15,6 +15,7 @@ from lmkit.network import Block, Network
 from lmkit.optim import Schedule
 from lmkit.registry import check_names, load_plugins, near
 from lmkit.tasks import Task
+from lmkit.transforms import Transform
 
 
 class Kind(NamedTuple):
@@ -40,6 +41,7 @@ KINDS: dict[str, Kind] = {
     "network": Kind(Network),
     "schedule": Kind(Schedule, ("steps",)),
     "optimizer": Kind(Optimizer, ("params",)),
+    "transform": Kind(Transform),
     "task": Kind(Task),
     "data": Kind(LightningDataModule),
     "source": Kind(Source),

@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 FLOORS = (
     ("__init__", "errors"),
     ("layers", "data", "optim", "losses"),
-    ("network", "registry", "checkpoints"),
+    ("network", "registry", "transforms", "checkpoints"),
     ("tasks", "kinds", "inference", "testing", "ablation"),
     ("callbacks", "cli"),
 )
@@ -24,19 +24,23 @@ NEIGHBOURS = {
     ("losses", "data"),
     ("checkpoints", "network"),
     ("checkpoints", "registry"),
+    ("checkpoints", "transforms"),
+    ("transforms", "network"),
+    ("transforms", "registry"),
     ("kinds", "tasks"),
     ("testing", "kinds"),
     ("testing", "tasks"),
     ("cli", "callbacks"),
 }
 """What a room may import on its own floor: a loss knows the targets that count for nothing, a checkpoint rebuilds a
-network, a task is a kind, every kind is tested, in runs of a task, the command line puts callbacks in."""
+network and transforms it, a transform knows networks and tells near names, a task is a kind, every kind is tested, in
+runs of a task, the command line puts callbacks in."""
 
 LIGHTNING = ("lightning", "pytorch_lightning")
 FORBIDDEN = {
     "layers": (*LIGHTNING, "tokenizers", "torch.distributed"),
     "data": ("lmkit.network", "lmkit.layers"),
-    **dict.fromkeys(("losses", "network", "optim", "registry", "inference"), LIGHTNING),
+    **dict.fromkeys(("losses", "network", "optim", "registry", "transforms", "inference"), LIGHTNING),
 }
 """Modules, with all below them, that a room must not import."""
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from lmkit.checkpoints import KEY
 from lmkit.errors import UserError
+from lmkit.registry import classes
+from lmkit.transforms import Transform
 
 
 def precision_of(checkpoint: dict[str, Any]) -> str | None:
@@ -47,6 +49,7 @@ def check_same_model(kept: dict[str, Any], given: dict[str, Any], fitting: bool)
     """
     kept, given = kept["init_args"], given["init_args"]
     parts: dict[str, tuple[Any, Any]] = {"model.network": (kept["network"], given["network"])}
+    parts |= dict(_transforms(kept, given, fitting))
     if fitting and "optimizer" in kept and "optimizer" in given:
         parts["model.optimizer"] = (kept["optimizer"]["class_path"], given["optimizer"]["class_path"])
     other = [line for name, (one, another) in parts.items() for line in differences(name, one, another)]
@@ -55,6 +58,26 @@ def check_same_model(kept: dict[str, Any], given: dict[str, Any], fitting: bool)
             f"the checkpoint is of another model ({'; '.join(other[:3])}{'; and more' if other[3:] else ''}): give the "
             "same --model options as it was trained with, or start anew without --ckpt_path"
         )
+
+
+def _transforms(kept: dict[str, Any], given: dict[str, Any], fitting: bool) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """The transforms to compare: their classes, and then each with its like."""
+    done = [[part for part in model.get("transforms") or [] if _matters(part, fitting)] for model in (kept, given)]
+    was, now = (", ".join(_class_of(part) for part in parts) or "none" for parts in done)
+    yield "model.transforms", (was, now)
+    if was == now:
+        for number, pair in enumerate(zip(*done, strict=True)):
+            yield f"model.transforms[{number}]", pair
+
+
+def _matters(transform: dict[str, Any], fitting: bool) -> bool:
+    """Whether a checkpoint depends on it; of one that is no longer known, that is to be feared."""
+    known: type[Transform] = classes(Transform).get(_class_of(transform), Transform)
+    return known.changes == "network" or (fitting and known.changes == "learning")
+
+
+def _class_of(part: dict[str, Any]) -> str:
+    return str(part["class_path"].rpartition(".")[2])
 
 
 def differences(name: str, kept: Any, given: Any) -> Iterator[str]:

@@ -8,10 +8,11 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
 from lmkit.network import Block
+from lmkit.transforms.checkpointing import Recomputed
 
 
 def compile_blocks(module: nn.Module) -> None:
-    """Compiles each block in place; without a C++ compiler it says so and leaves all as it is."""
+    """Compiles each block in place, or what is recomputed of it; without a C++ compiler says so and leaves them."""
     if not any(shutil.which(compiler) for compiler in _compilers()):
         rank_zero_warn(
             "model.compile needs a C++ compiler and found none (looked for "
@@ -20,7 +21,7 @@ def compile_blocks(module: nn.Module) -> None:
         return
     for part in module.modules():
         if isinstance(part, Block):
-            part.compile()
+            (part.forward if isinstance(part.forward, Recomputed) else part).compile()
 
 
 def _compilers() -> list[str]:

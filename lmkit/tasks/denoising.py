@@ -14,6 +14,7 @@ from lmkit.optim import Schedule, WarmupCosine
 from lmkit.tasks.corruption import counts, cut_spans, draw_number
 from lmkit.tasks.task import Task
 from lmkit.tasks.token_losses import row_losses, token_loss
+from lmkit.transforms import Transform
 
 
 class Denoising(Task):
@@ -27,6 +28,7 @@ class Denoising(Task):
         optimizer: recipe of the optimizer; it is given two groups, matrices and vectors, the latter without decay.
         schedule: recipe of the learning rate's factor; it is given the run's number of optimizer steps.
         compile: whether each block is compiled by `torch.compile`.
+        transforms: what is done to the network once it is built, in this order; none for nothing.
         chunk: tokens whose logits exist at once; less takes less memory.
         share: of the tokens that are cut out; T5's is 0.15.
         length: mean tokens of a span; T5's is 3.
@@ -41,11 +43,12 @@ class Denoising(Task):
         optimizer: Callable[[Iterable[Any]], Optimizer] = AdamW,
         schedule: Callable[[int], Schedule] = WarmupCosine,
         compile: bool = False,
+        transforms: list[Transform] | None = None,
         chunk: int = 2048,
         share: float = 0.15,
         length: float = 3.0,
     ) -> None:
-        super().__init__(network, optimizer, schedule, compile)
+        super().__init__(network, optimizer, schedule, compile, transforms)
         if not 0 < share < 1:
             raise UserError(f"share is {share}: give the share of tokens to cut out, above 0 and below 1, such as 0.15")
         if length < 1:

@@ -13,6 +13,7 @@ from lmkit.optim import Schedule, WarmupCosine
 from lmkit.tasks.corruption import draw_number, mask
 from lmkit.tasks.task import Task
 from lmkit.tasks.token_losses import row_losses, token_loss
+from lmkit.transforms import Transform
 
 
 class MaskedLanguageModel(Task):
@@ -25,6 +26,7 @@ class MaskedLanguageModel(Task):
         optimizer: recipe of the optimizer; it is given two groups, matrices and vectors, the latter without decay.
         schedule: recipe of the learning rate's factor; it is given the run's number of optimizer steps.
         compile: whether each block is compiled by `torch.compile`.
+        transforms: what is done to the network once it is built, in this order; none for nothing.
         chunk: tokens whose logits exist at once; less takes less memory.
         share: of the tokens that are predicted; BERT's is 0.15.
     """
@@ -38,10 +40,11 @@ class MaskedLanguageModel(Task):
         optimizer: Callable[[Iterable[Any]], Optimizer] = AdamW,
         schedule: Callable[[int], Schedule] = WarmupCosine,
         compile: bool = False,
+        transforms: list[Transform] | None = None,
         chunk: int = 2048,
         share: float = 0.15,
     ) -> None:
-        super().__init__(network, optimizer, schedule, compile)
+        super().__init__(network, optimizer, schedule, compile, transforms)
         if not 0 < share < 1:
             raise UserError(f"share is {share}: give the share of tokens to hide, above 0 and below 1, such as 0.15")
         self.chunk, self.share = chunk, share

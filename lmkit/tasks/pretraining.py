@@ -13,6 +13,7 @@ from lmkit.network.multi_token import shifted
 from lmkit.optim import Schedule, WarmupCosine
 from lmkit.tasks.task import Task
 from lmkit.tasks.token_losses import row_losses, token_loss
+from lmkit.transforms import Transform
 
 
 class Pretraining(Task):
@@ -23,6 +24,7 @@ class Pretraining(Task):
         optimizer: recipe of the optimizer; it is given two groups, matrices and vectors, the latter without decay.
         schedule: recipe of the learning rate's factor; it is given the run's number of optimizer steps.
         compile: whether each block is compiled by `torch.compile`.
+        transforms: what is done to the network once it is built, in this order; none for nothing.
         chunk: tokens whose logits exist at once; less takes less memory.
         multi_token: recipe of heads that predict the tokens after the next one, in training only; none for none.
     """
@@ -35,10 +37,11 @@ class Pretraining(Task):
         optimizer: Callable[[Iterable[Any]], Optimizer] = AdamW,
         schedule: Callable[[int], Schedule] = WarmupCosine,
         compile: bool = False,
+        transforms: list[Transform] | None = None,
         chunk: int = 2048,
         multi_token: Callable[[Decoder], MultiToken] | None = None,
     ) -> None:
-        super().__init__(network, optimizer, schedule, compile)
+        super().__init__(network, optimizer, schedule, compile, transforms)
         if chunk < 1:
             raise UserError(f"chunk is {chunk}: give the number of tokens whose logits may exist at once, 1 or more")
         self.chunk = chunk

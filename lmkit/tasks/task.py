@@ -19,6 +19,7 @@ from lmkit.optim import Constant, Schedule, WarmupCosine, decay_by_rank
 from lmkit.tasks.checks import check_data, check_finite, check_scaling, check_trainer, rehearse
 from lmkit.tasks.compiling import compile_blocks
 from lmkit.tasks.regulation import after_step, figures, side_loss
+from lmkit.transforms import Transform, transformed
 
 DIVISOR = 1024.0
 """By which a micro-batch's summed loss is divided before its backward pass: any constant would do, because gradients
@@ -33,6 +34,7 @@ class Task(LightningModule):
         optimizer: recipe of the optimizer; it is given two groups, matrices and vectors, the latter without decay.
         schedule: recipe of the learning rate's factor; it is given the run's number of optimizer steps.
         compile: whether each block is compiled by `torch.compile`.
+        transforms: what is done to the network once it is built, in this order; none for nothing.
     """
 
     measures_bytes: ClassVar[bool] = True
@@ -46,9 +48,11 @@ class Task(LightningModule):
         optimizer: Callable[[Iterable[Any]], Optimizer] = AdamW,
         schedule: Callable[[int], Schedule] = WarmupCosine,
         compile: bool = False,
+        transforms: list[Transform] | None = None,
     ) -> None:
         super().__init__()
         self._network, self._optimizer, self._schedule, self._compile = network, optimizer, schedule, compile
+        self._transforms = transforms
         self.validation_loss = MeanMetric()
         self._sums: Tensor | None = None  # loss and count so far; no buffer, which bf16 would round
 
@@ -71,8 +75,8 @@ class Task(LightningModule):
         return side_loss(self)
 
     def build(self) -> None:
-        """Builds the network."""
-        self.network = self._network()
+        """Builds the network, and transforms it."""
+        self.network = self._make()
 
     def states(self, network: Any, tokens: Tensor) -> list[Tensor]:
         """All hidden states (1, .., D) that are made logits of in training, for a row of tokens (1, T)."""
@@ -91,10 +95,10 @@ class Task(LightningModule):
         Raises:
             UserError: something in them does not fit.
         """
-        rehearse(self._network, self._schedule, steps, lambda network: self.states(network, _row(network.context)))
+        rehearse(self._make, self._schedule, steps, lambda network: self.states(network, _row(network.context)))
 
     def configure_model(self) -> None:
-        """Builds the network, on the device and in the dtype that the strategy asks for; then compiles it."""
+        """Builds and transforms the network, on the device and in the dtype that the strategy asks for; compiles it."""
         if hasattr(self, "network"):
             return
         self.build()
@@ -196,13 +200,21 @@ class Task(LightningModule):
         self._log_measures("test")
 
     def flops_per_token(self, time: int) -> float:
-        """FLOPs of one training token in a row of `time` tokens, forward and backward, counted on the meta device."""
+        """FLOPs of one training token in a row of `time` tokens, forward and backward, counted on the meta device.
+
+        What is computed a second time in training (`Checkpointing`) counts once, and gradients that nothing takes
+        (`Freeze`) do not.
+        """
         with torch.device("meta"):
-            network = self._network()
+            network = self._make().eval()  # in which nothing is recomputed
             with FlopCounterMode(display=False) as counter:
                 states = torch.cat(self.states(network, _row(time)), dim=1)
                 network.logits(states).sum().backward()
         return counter.get_total_flops() / time
+
+    def _make(self) -> Network:
+        """A network, transformed."""
+        return transformed(self._network(), self._transforms)
 
     def _log_measures(self, stage: str, prog_bar: bool = False) -> None:
         loss = self.validation_loss.compute()

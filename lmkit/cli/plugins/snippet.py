@@ -15,6 +15,9 @@ from lmkit.registry import PACKAGE
 SIZES = {"dim": 384, "heads": 6, "context": 256, "depth": 4, "vocab_size": 8192}
 """Values for sizes that a recipe has to name; those of recipes/gpt-small.yaml."""
 
+WORDS: dict[str, Any] = {"names": ["embedding.*"]}
+"""Values for other options that a recipe has to name, where any word or number would not do."""
+
 ROOTS: dict[str, tuple[str, ...]] = {"task": ("model",), "data": ("data",), "callback": ("trainer", "callbacks")}
 """The kinds that a recipe names by itself, with its keys."""
 
@@ -81,8 +84,8 @@ def _is_plain(option: Option) -> bool:
 
 def _value(option: Option, sizes: Mapping[str, int] = SIZES) -> Any:
     """A value for an option without default: a size, a class of the kind that it takes, or one of its type."""
-    if option.name in sizes:
-        return sizes[option.name]
+    if (value := {**WORDS, **sizes}.get(option.name)) is not None:
+        return value
     for leaf in leaves(option.hint):
         if get_origin(leaf.cls) is Literal:
             return get_args(leaf.cls)[0]

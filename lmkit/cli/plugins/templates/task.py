@@ -12,6 +12,7 @@ from lmkit.errors import UserError
 from lmkit.network import Decoder
 from lmkit.optim import Schedule, WarmupCosine
 from lmkit.tasks import Task
+from lmkit.transforms import Transform
 
 
 class Template(Task):
@@ -22,6 +23,7 @@ class Template(Task):
         optimizer: recipe of the optimizer.
         schedule: recipe of the learning rate's factor.
         compile: whether each block is compiled by `torch.compile`.
+        transforms: what is done to the network once it is built, in this order; none for nothing.
         smoothing: share of each target that is spread over all tokens, in [0, 1).
     """
 
@@ -33,9 +35,10 @@ class Template(Task):
         optimizer: Callable[[Iterable[Any]], Optimizer] = AdamW,
         schedule: Callable[[int], Schedule] = WarmupCosine,
         compile: bool = False,
+        transforms: list[Transform] | None = None,
         smoothing: float = 0.1,
     ) -> None:
-        super().__init__(network, optimizer, schedule, compile)
+        super().__init__(network, optimizer, schedule, compile, transforms)
         if not 0 <= smoothing < 1:
             raise UserError(f"smoothing is {smoothing}: give a share of 0 or more, below 1")
         self.smoothing = smoothing
