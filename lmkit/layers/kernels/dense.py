@@ -1,5 +1,7 @@
 """Attention of every query to every key, under a mask if not all are seen; and the arithmetic that tiles share."""
 
+from contextlib import nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,9 +37,7 @@ def weigh(job: Job, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: 
         if bias is not None:
             mask = bias if mask is None else bias.masked_fill(~mask, float("-inf"))
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=job.scale)
-    wide = torch.promote_types(q.dtype, torch.float32)  # in which PyTorch's own kernels hold scores too
-    with torch.autocast(q.device.type, enabled=False):
-        scores = q.to(wide) @ k.to(wide).transpose(-1, -2) * job.scale
+    scores = _scores(q, k) * job.scale
     if job.soft_cap is not None:
         scores = job.soft_cap * torch.tanh(scores / job.soft_cap)
     if bias is not None:
@@ -48,6 +48,14 @@ def weigh(job: Job, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: 
         return scores.softmax(dim=-1).to(v.dtype) @ v
     sinks = job.sinks.to(scores.dtype)[:, None, None].expand(*scores.shape[:-1], 1)  # one more key, of no value
     return torch.cat([scores, sinks], dim=-1).softmax(dim=-1)[..., :-1].to(v.dtype) @ v
+
+
+def _scores(q: Tensor, k: Tensor) -> Tensor:
+    """Products of queries and keys in float32 or wider, in which PyTorch's own kernels hold them too."""
+    wide, device = torch.promote_types(q.dtype, torch.float32), q.device.type
+    known = torch.amp.is_autocast_available(device)  # not on the meta device
+    with torch.autocast(device, enabled=False) if known else nullcontext():
+        return q.to(wide) @ k.to(wide).transpose(-1, -2)
 
 
 def _mask_and_bias(job: Job) -> tuple[Tensor | None, Tensor | None]:
