@@ -4,13 +4,11 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 from lmkit.errors import UserError
@@ -68,11 +66,7 @@ class Recomputed:
         run = self._compiled or self.forward
         if not (self.block.training and torch.is_grad_enabled()) or at.cache is not None:  # which would grow twice
             return run(x, at)
-        masks = dict(at.masks)
-        y: Tensor = checkpoint(
-            partial(_run, run, masks), x, at, use_reentrant=False, context_fn=partial(_contexts, self.block)
-        )
-        at.masks.update(masks)
+        y: Tensor = checkpoint(run, x, at, use_reentrant=False, context_fn=partial(_contexts, self.block))
         return y
 
     def compile(self) -> None:
@@ -84,20 +78,6 @@ class Recomputed:
     def __getstate__(self) -> dict[str, Any]:
         """For copies, which are not compiled, as those of any module."""
         return {**self.__dict__, "_compiled": None}
-
-
-def _run(forward: Callable[[Tensor, At], Tensor], masks: dict[Any, Any], x: Tensor, at: At) -> Tensor:
-    """Runs a forward that is told of masks and leaves its own among them, but for those with a gradient: their graph is
-    of this block, and must be made again with it.
-    """
-    made = dict(masks)
-    y = forward(x, replace(at, masks=made))
-    masks.update({key: mask for key, mask in made.items() if not _learns(mask)})
-    return y
-
-
-def _learns(mask: Any) -> bool:
-    return any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in tree_leaves(mask))
 
 
 def _contexts(block: Block) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
