@@ -46,11 +46,13 @@ class Arm(NamedTuple):
         number: from 1.
         name: what it has instead of the recipe's parts, such as `norm=RMSNorm, position=ALiBi`.
         options: of `lmkit fit`.
+        levels: its choice from every axis, such as `norm=RMSNorm`; put together they are its name.
     """
 
     number: int
     name: str
     options: tuple[str, ...]
+    levels: tuple[str, ...]
 
     @property
     def folder(self) -> str:
@@ -121,11 +123,12 @@ def grid(axes: Sequence[Axis]) -> list[Arm]:
             if times > 1:
                 raise UserError(f"--swap {','.join(axis.keys)}: {','.join(value)} came {times} times: name it once")
     short = _short(keys)
+    choices = [list(zip(axis.values, _levels(axis, short), strict=True)) for axis in axes]
     arms = []
-    for number, choices in enumerate(product(*(axis.values for axis in axes)), 1):
-        pairs = list(zip(keys, chain(*choices), strict=True))
-        name = ", ".join(f"{short[key]}={_brief(value)}" for key, value in pairs)
-        arms.append(Arm(number, name, tuple(f"--{key}={value}" for key, value in pairs)))
+    for number, chosen in enumerate(product(*choices), 1):
+        pairs = zip(keys, chain(*(values for values, _ in chosen)), strict=True)
+        levels = tuple(level for _, level in chosen)
+        arms.append(Arm(number, ", ".join(levels), tuple(f"--{key}={value}" for key, value in pairs), levels))
     if len(arms) < 2:
         raise UserError(f"there is nothing to compare: give --swap with two values or more, {EXAMPLE}")
     return arms
@@ -150,6 +153,15 @@ def _short(keys: Sequence[str]) -> dict[str, str]:
         ends = [".".join(words[-count:]) for count in range(1, len(words) + 1)]
         short[key] = next((end for end in ends if not any(k != key and f".{k}".endswith(f".{end}") for k in keys)), key)
     return short
+
+
+def _levels(axis: Axis, short: dict[str, str]) -> list[str]:
+    """The choices of an axis in words, which differ: `norm=RMSNorm`."""
+    for told in (_brief, str):
+        levels = [", ".join(f"{short[k]}={told(v)}" for k, v in zip(axis.keys, v, strict=True)) for v in axis.values]
+        if len(set(levels)) == len(levels):
+            break
+    return levels
 
 
 def _brief(value: str) -> str:

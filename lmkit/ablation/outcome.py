@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from lmkit.ablation.effects import Effect, effects
 from lmkit.ablation.plan import Plan, Planned
 from lmkit.ablation.results import Result
-from lmkit.ablation.statistics import Comparison, Summary, compare, summarize
+from lmkit.ablation.statistics import Comparison, Judgement, Summary, compare, summarize
+from lmkit.errors import UserError
 
 
 class Run(NamedTuple):
@@ -36,19 +38,23 @@ class Row(NamedTuple):
 
     Attributes:
         planned: the arm.
-        values: its final measures, one a seed.
+        values: its final measure by seed, counted from 0.
         summary: of the final measures.
         best: of the best measures of each seed.
         tokens_per_second: the mean over the seeds; none if it is not known.
+        failed: number of its runs that failed.
         comparison: with the first arm; none of the first.
+        judgement: what can be said of it; none of the first.
     """
 
     planned: Planned
-    values: list[float]
+    values: dict[int, float]
     summary: Summary
     best: Summary
     tokens_per_second: float | None
-    comparison: Comparison | None
+    failed: int
+    comparison: Comparison | None = None
+    judgement: Judgement | None = None
 
 
 class Outcome(NamedTuple):
@@ -59,12 +65,14 @@ class Outcome(NamedTuple):
         runs: all runs, of which some may not have ended.
         measure: what is compared, in words; less is better.
         rows: one an arm; the first is the baseline.
+        effects: of the values of each axis, if there are several axes.
     """
 
     plan: Plan
     runs: Sequence[Run]
     measure: str
     rows: list[Row]
+    effects: list[Effect]
 
     @property
     def finished(self) -> int:
@@ -78,26 +86,40 @@ class Outcome(NamedTuple):
 
 
 def gather(plan: Plan, runs: Sequence[Run]) -> Outcome:
-    """Compares the arms by bits per byte, or by the loss where one run does not tell its bytes."""
+    """Compares the arms by bits per byte, or by the loss where no run tells its bytes.
+
+    Raises:
+        UserError: some runs tell their bytes and others do not.
+    """
     results = [run.result for run in runs if run.result]
-    in_bits = bool(results) and all(result.bits is not None for result in results)
-    rows: list[Row] = []
-    for planned in plan.arms:
-        own = [run.result for run in runs if run.result and run.planned.arm == planned.arm]
-        final = [result.bits if in_bits else result.loss for result in own]
-        best = [result.best_bits if in_bits else result.best_loss for result in own]
-        rates = [result.tokens_per_second for result in own if result.tokens_per_second]
-        values = [value for value in final if value is not None]
-        rows.append(
-            Row(
-                planned,
-                values,
-                summarize(values),
-                summarize([value for value in best if value is not None]),
-                sum(rates) / len(rates) if rates else None,
-                None,
-            )
+    in_bits = bool(results) and results[0].bits is not None
+    if any((result.bits is not None) != in_bits for result in results):
+        raise UserError(
+            "some runs left bits per byte and others only nats a token, which cannot be compared: compare arms whose "
+            "task and data measure the same"
         )
-    comparisons = compare(rows[0].values, [row.values for row in rows[1:]])
-    compared = [row._replace(comparison=found) for row, found in zip(rows[1:], comparisons, strict=True)]
-    return Outcome(plan, runs, "bits per byte" if in_bits else "nats a token", [rows[0], *compared])
+    rows = [_row(planned, [run for run in runs if run.planned.arm == planned.arm], in_bits) for planned in plan.arms]
+    first = rows[0]
+    for number, found in enumerate(compare(first.values, [row.values for row in rows[1:]]), 1):
+        row = rows[number]
+        rows[number] = row._replace(comparison=found, judgement=found.judge(row.failed, first.failed))
+    values, failed = [row.values for row in rows], [row.failed for row in rows]
+    found_effects = effects([planned.arm for planned in plan.arms], values, failed)
+    return Outcome(plan, runs, "bits per byte" if in_bits else "nats a token", rows, found_effects)
+
+
+def _row(planned: Planned, runs: Sequence[Run], in_bits: bool) -> Row:
+    """An arm with its runs, not yet compared."""
+    ended = {run.offset: run.result for run in runs if run.result}
+    final = {seed: result.bits if in_bits else result.loss for seed, result in ended.items()}
+    best = [result.best_bits if in_bits else result.best_loss for result in ended.values()]
+    rates = [result.tokens_per_second for result in ended.values() if result.tokens_per_second]
+    values = {seed: value for seed, value in final.items() if value is not None}
+    return Row(
+        planned,
+        values,
+        summarize(list(values.values())),
+        summarize([value for value in best if value is not None]),
+        sum(rates) / len(rates) if rates else None,
+        sum(bool(run.error) for run in runs),
+    )

@@ -13,6 +13,7 @@ class Planned(NamedTuple):
         arm: its place in the grid.
         recipe: its full recipe, the first seed's.
         data: fingerprint of the tokens to train on, where the data has one.
+        measured: what its losses are measured on and in, which all arms must have in common.
         cost: what its steps cost.
         steps: optimizer steps of each of its runs; 0 until they are decided.
     """
@@ -20,6 +21,7 @@ class Planned(NamedTuple):
     arm: Arm
     recipe: dict[str, Any]
     data: str | None
+    measured: dict[str, Any]
     cost: Cost
     steps: int = 0
 
@@ -31,30 +33,27 @@ class Plan(NamedTuple):
         equal: what all arms are given the same of.
         seeds: number of seeds.
         arms: all arms; the first is the baseline.
+        code: what the runs are made by: version of lmkit, and a hash of each plugin.
     """
 
     equal: Equal
     seeds: int
     arms: list[Planned]
+    code: dict[str, str]
 
     def as_json(self) -> dict[str, Any]:
         """Plain data, for a file."""
         arms = [
             {**planned._asdict(), "arm": planned.arm._asdict(), "cost": planned.cost._asdict()} for planned in self.arms
         ]
-        return {"equal": self.equal, "seeds": self.seeds, "arms": arms}
+        return {"equal": self.equal, "seeds": self.seeds, "code": self.code, "arms": arms}
 
 
 def from_json(kept: dict[str, Any]) -> Plan:
     """The plan that `as_json` wrote."""
-    arms = [
-        Planned(
-            Arm(kept_arm["arm"]["number"], kept_arm["arm"]["name"], tuple(kept_arm["arm"]["options"])),
-            kept_arm["recipe"],
-            kept_arm["data"],
-            Cost(**kept_arm["cost"]),
-            kept_arm["steps"],
-        )
-        for kept_arm in kept["arms"]
-    ]
-    return Plan(kept["equal"], kept["seeds"], arms)
+    arms = []
+    for one in kept["arms"]:
+        kept_arm = one["arm"]
+        arm = Arm(kept_arm["number"], kept_arm["name"], tuple(kept_arm["options"]), tuple(kept_arm["levels"]))
+        arms.append(Planned(**{**one, "arm": arm, "cost": Cost(**one["cost"])}))
+    return Plan(kept["equal"], kept["seeds"], arms, kept["code"])

@@ -13,7 +13,7 @@ BEYOND: dict[str, Any] = {
     "marker": "D",
 }
 WITHIN: dict[str, Any] = {
-    "label": "within the noise, or not tested",
+    "label": "within the noise, or not decided",
     "color": "tab:blue",
     "marker": "D",
     "markerfacecolor": "white",
@@ -31,7 +31,8 @@ def draw(path: Path, outcome: Outcome) -> None:
     handles: dict[str, Any] = {}
     for place, row in enumerate(rows):
         look = _look(row)
-        axes.plot(row.values, [place] * len(row.values), "o", color=look["color"], alpha=0.4, markersize=4)
+        seeds = list(row.values.values())
+        axes.plot(seeds, [place] * len(seeds), "o", color=look["color"], alpha=0.4, markersize=4)
         if row.values:
             spread = None if math.isnan(row.summary.deviation) else row.summary.deviation
             bar = axes.errorbar(row.summary.mean, place, xerr=spread, capsize=4, markersize=7, linestyle="", **look)
@@ -51,4 +52,4 @@ def draw(path: Path, outcome: Outcome) -> None:
 def _look(row: Row) -> dict[str, Any]:
     if row.comparison is None:
         return BASELINE
-    return BEYOND if row.comparison.significant else WITHIN
+    return BEYOND if row.judgement in ("better", "worse") else WITHIN

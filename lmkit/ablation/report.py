@@ -2,19 +2,18 @@
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lmkit.ablation.budget import Cost
 from lmkit.ablation.outcome import Outcome, Row
 from lmkit.ablation.plan import Plan, Planned
-from lmkit.ablation.statistics import LEVEL
+from lmkit.ablation.statistics import Comparison
+from lmkit.ablation.verdict import measured_alike, verdict
 
-UNTUNED = (
-    "Seeds vary first weights, order of the text and dropout. What is not swapped, such as the learning rate, is the "
-    "same for all arms and tuned for none; other sizes, lengths and texts may rank them otherwise."
-)
+COMPARED = ["difference", "low", "high", "p", "p_holm", "pairs"]
+"""The columns of a comparison, in its order."""
 
 
 def plan_table(plan: Plan, rows: Sequence[Row] = ()) -> str:
@@ -34,41 +33,19 @@ def result_table(outcome: Outcome) -> str:
     rows = [["arm", outcome.measure, "std", "best", "seeds", "difference", "95 % interval", "p (Holm)"]]
     for row in outcome.rows:
         reached = [row.summary.mean, row.summary.deviation, row.best.mean]
-        seeds = f"{row.summary.seeds} of {outcome.plan.seeds}"
-        rows.append([row.planned.arm.name, *map(_number, reached), seeds, *_compared(row)])
+        seeds = _seeds(row.summary.seeds, row.failed, outcome)
+        compared = _compared(row.comparison) if row.comparison else ["baseline", "", ""]
+        rows.append([row.planned.arm.name, *map(_number, reached), seeds, *compared])
     return _aligned(rows)
 
 
-def verdict(outcome: Outcome) -> str:
-    """Which differences exceed the noise between seeds, and how that was decided."""
-    baseline, *others = outcome.rows
-    tested = [row for row in others if row.comparison and row.comparison.tested]
-    untested = [row for row in others if row not in tested]
-    if not tested:
-        return (
-            "The noise between seeds is unknown, so no difference can be told from it: that takes two seeds or more of "
-            "the baseline and of another arm. Give --seeds=3 or more; the runs that are there are kept."
-        )
-    above = [row for row in tested if row.comparison and row.comparison.significant]
-    groups = {
-        "better": [row for row in above if row.summary.mean < baseline.summary.mean],
-        "worse": [row for row in above if row.summary.mean >= baseline.summary.mean],
-    }
-    lines = [f"Beside the baseline, {baseline.planned.arm.name}:", ""]
-    lines += [
-        f"- {name} by more than the noise between seeds: {_listed(rows)}" for name, rows in groups.items() if rows
-    ]
-    if within := [row for row in tested if row not in above]:
-        lines.append(f"- within the noise between seeds, which does not show that they are equal: {_listed(within)}")
-    if untested:
-        lines.append(f"- not tested, for want of seeds: {'; '.join(row.planned.arm.name for row in untested)}")
-    number = f"{len(tested)} comparisons" if len(tested) > 1 else "1 comparison"
-    method = (
-        f"Method: Welch's t-test, two-sided, on the {outcome.measure} of each seed's final validation; p adjusted by "
-        f"Holm for {number} with the baseline, so that the chance of any false alarm is at most {LEVEL}; the intervals "
-        "are not adjusted."
-    )
-    return "\n".join([*lines, "", f"{method} {UNTUNED}"])
+def effect_table(outcome: Outcome) -> str:
+    """What each value of an axis does over all settings of the other axes; of grids with several axes."""
+    rows = [["over all other axes", "beside", "settings", "seeds", "difference", "95 % interval", "p (Holm)"]]
+    for effect in outcome.effects:
+        seeds = _seeds(effect.comparison.pairs, effect.failed + effect.failed_first, outcome)
+        rows.append([effect.level, effect.first, str(effect.settings), seeds, *_compared(effect.comparison)])
+    return _aligned(rows)
 
 
 def page(outcome: Outcome, command: str) -> str:
@@ -76,9 +53,12 @@ def page(outcome: Outcome, command: str) -> str:
     same = {"flops": "training FLOPs", "time": "measured training time", "steps": "optimizer steps"}
     lines = ["# Ablation", "", f"    {command}", ""]
     lines += [f"Less is better. All arms were given the same {same[outcome.plan.equal]}; the first is the baseline."]
+    lines[-1] += measured_alike(outcome)
     if outcome.finished < len(outcome.runs):
         lines += ["", f"**{outcome.finished} of {len(outcome.runs)} runs are there: this is preliminary.**"]
-    lines += ["", result_table(outcome), "", verdict(outcome), "", plan_table(outcome.plan, outcome.rows)]
+    lines += ["", result_table(outcome), ""]
+    lines += [effect_table(outcome), ""] if outcome.effects else []
+    lines += [verdict(outcome), "", plan_table(outcome.plan, outcome.rows)]
     if outcome.failed:
         lines += ["", "Failed:", ""]
         lines += [f"- {run.planned.arm.name}, seed {run.seed}: {run.error}" for run in outcome.failed]
@@ -88,12 +68,21 @@ def page(outcome: Outcome, command: str) -> str:
 def write_table(path: Path, outcome: Outcome) -> None:
     """Writes the rows with all their digits."""
     heading = ["arm", *Cost._fields, "steps", "tokens", "flops", "tokens_per_second", "measure", "mean", "std", "seeds"]
-    lines: list[list[Any]] = [[*heading, "difference", "low", "high", "p", "p_holm", "best_mean"]]
+    lines: list[list[Any]] = [[*heading, "failed", *COMPARED, "best_mean"]]
     for row in outcome.rows:
         planned = row.planned
         given = [planned.arm.name, *planned.cost, planned.steps, *totals(planned)]
-        reached = [row.tokens_per_second, outcome.measure, *row.summary]
-        lines.append([*given, *reached, *(row.comparison or [""] * 5), row.best.mean])
+        reached = [row.tokens_per_second, outcome.measure, *row.summary, row.failed]
+        lines.append([*given, *reached, *(row.comparison or [""] * len(COMPARED)), row.best.mean])
+    _write(path, lines)
+
+
+def write_effects(path: Path, outcome: Outcome) -> None:
+    """Writes the main effects with all their digits."""
+    lines: list[list[Any]] = [["level", "beside", "settings", "failed", "failed_beside", *COMPARED]]
+    for effect in outcome.effects:
+        what = [effect.level, effect.first, effect.settings, effect.failed, effect.failed_first]
+        lines.append([*what, *effect.comparison])
     _write(path, lines)
 
 
@@ -125,21 +114,14 @@ def _given(planned: Planned) -> list[str]:
     ]
 
 
-def _compared(row: Row) -> list[str]:
+def _compared(found: Comparison) -> list[str]:
     """Difference, interval and p in three columns."""
-    found = row.comparison
-    if found is None:
-        return ["baseline", "", ""]
     interval = f"{found.low:+.4f} to {found.high:+.4f}" if found.tested else ""
     return [_signed(found.difference), interval, f"{found.adjusted:.2g}" if found.tested else ""]
 
 
-def _listed(rows: Iterable[Row]) -> str:
-    return "; ".join(
-        f"{row.planned.arm.name} ({_signed(row.comparison.difference)}, p {row.comparison.adjusted:.2g})"
-        for row in rows
-        if row.comparison
-    )
+def _seeds(there: int, failed: int, outcome: Outcome) -> str:
+    return f"{there} of {outcome.plan.seeds}{f', {failed} failed' if failed else ''}"
 
 
 def _number(value: float) -> str:

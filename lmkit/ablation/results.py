@@ -34,8 +34,8 @@ def read(run: Path, steps: int) -> Result | None:
         steps: optimizer steps of the run.
     """
     for path in run.glob("version_*/metrics.csv"):
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")  # a row that was cut has no end of line
+        rows = list(csv.DictReader(whole.splitlines()))
         validations = [row for row in rows if row.get(LOSS)]
         if validations and int(validations[-1]["step"]) >= steps - 1:  # the file counts steps from 0
             losses, bits, rates = (_column(rows, name) for name in (LOSS, BITS, RATE))

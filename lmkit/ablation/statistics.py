@@ -1,17 +1,24 @@
-"""Which differences exceed the noise between seeds: Welch's t-test, with Holm's adjustment for several comparisons.
+"""Which differences exceed the noise between seeds: the paired t-test, with Holm's adjustment for several comparisons.
 
-Welch (1947) lets the arms have different spreads and numbers of seeds; of the usual tests it keeps its promised rate of
-false alarms best with few seeds (Colas et al. 2018, "How Many Random Seeds?", arXiv:1806.08295). Holm (1979, "A simple
-sequentially rejective multiple test procedure") bounds the chance of any false alarm among all comparisons.
+The i-th seed of all arms reads the same text in the same order and, where the shapes are the same, starts from the same
+weights, so that their results rise and fall together. The test of each seed's difference (Student 1908, "The probable
+error of a mean") leaves that common part out and is right however large it is; a test of two independent samples, such
+as Welch's, counts it as noise. Holm (1979, "A simple sequentially rejective multiple test procedure") bounds the chance
+of any false alarm among all comparisons.
 """
 
 import math
 import statistics
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
 
 LEVEL = 0.05
 """The chance of a false alarm, of one comparison in the intervals, of any at all in the adjusted p values."""
+
+ROUNDING = 1e-12
+"""Differences that spread less than this are the same: what is left is the rounding of their subtraction."""
+
+Judgement = Literal["better", "worse", "undecided", "within", "untested"]
 
 
 class Summary(NamedTuple):
@@ -23,14 +30,15 @@ class Summary(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """An arm beside the first one; nan where there are too few seeds or no noise at all.
+    """One thing beside another, seed by seed; nan where there are too few seeds or no noise at all.
 
     Attributes:
-        difference: its mean less the first one's.
+        difference: mean over the seeds of its value less the other's.
         low: lower end of the 95 % interval of the difference, not adjusted.
         high: upper end.
-        p: of Welch's test, two-sided.
+        p: of the paired t-test, two-sided.
         adjusted: p after Holm's adjustment for all comparisons.
+        pairs: seeds that both have.
     """
 
     difference: float
@@ -38,16 +46,29 @@ class Comparison(NamedTuple):
     high: float
     p: float
     adjusted: float
+    pairs: int
 
     @property
     def tested(self) -> bool:
         """Whether there was enough to test."""
         return not math.isnan(self.adjusted)
 
-    @property
-    def significant(self) -> bool:
-        """Whether the difference exceeds the noise, all comparisons considered."""
-        return self.adjusted < LEVEL
+    def judge(self, failed: int, failed_beside: int) -> Judgement:
+        """What can be said of it, all comparisons considered; less is better.
+
+        Whose seeds have failed is not called the better one: those that are left are the lucky ones.
+
+        Args:
+            failed: its number of failed runs.
+            failed_beside: that of what it is compared with.
+        """
+        if not self.tested:
+            return "untested"
+        if self.adjusted >= LEVEL:
+            return "within"
+        if failed if self.difference < 0 else failed_beside:
+            return "undecided"
+        return "better" if self.difference < 0 else "worse"
 
 
 def summarize(values: Sequence[float]) -> Summary:
@@ -72,20 +93,27 @@ def holm(ps: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def compare(baseline: Sequence[float], others: Sequence[Sequence[float]]) -> list[Comparison]:
-    """Compares each arm's values, one a seed, with the first arm's."""
-    found = [_welch(other, baseline) for other in others]
+def compare(baseline: Mapping[int, float], others: Sequence[Mapping[int, float]]) -> list[Comparison]:
+    """Compares each arm with the first one, by the seeds that both have; all are values by seed."""
+    return compare_all([[other[seed] - baseline[seed] for seed in other if seed in baseline] for other in others])
+
+
+def compare_all(differences: Sequence[Sequence[float]]) -> list[Comparison]:
+    """One comparison for each list of differences, one a seed."""
+    found = [_paired(each) for each in differences]
     adjusted = holm([comparison.p for comparison in found])
     return [comparison._replace(adjusted=p) for comparison, p in zip(found, adjusted, strict=True)]
 
 
-def _welch(values: Sequence[float], baseline: Sequence[float]) -> Comparison:
-    from scipy.stats import ttest_ind  # noqa: PLC0415 (an extra)
+def _paired(differences: Sequence[float]) -> Comparison:
+    from scipy.stats import ttest_1samp  # noqa: PLC0415 (an extra)
 
-    ours, theirs = summarize(values), summarize(baseline)
-    untested = Comparison(ours.mean - theirs.mean, *[math.nan] * 4)
-    if min(ours.seeds, theirs.seeds) < 2 or ours.deviation == theirs.deviation == 0:
-        return untested
-    test = ttest_ind(values, baseline, equal_var=False)
+    mean, deviation, pairs = summarize(differences)
+    nothing = Comparison(mean, math.nan, math.nan, math.nan, math.nan, pairs)
+    if pairs < 2:
+        return nothing
+    if deviation < ROUNDING:  # seeds make no difference to it: equal is equal, and any other difference is no noise
+        return nothing._replace(low=0.0, high=0.0, p=1.0) if abs(mean) < ROUNDING else nothing
+    test = ttest_1samp(differences, 0.0)
     low, high = test.confidence_interval(1 - LEVEL)
-    return untested._replace(low=float(low), high=float(high), p=float(test.pvalue))
+    return nothing._replace(low=float(low), high=float(high), p=float(test.pvalue))

@@ -1,25 +1,30 @@
 """`lmkit ablate`: compares parts by a grid of runs that are given the same FLOPs, and tells differences from noise."""
 
 import importlib.util
+import re
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from lmkit.ablation.budget import KINDS, Equal
+from lmkit.ablation.code import code_of
 from lmkit.ablation.folder import Folder
 from lmkit.ablation.grid import EXAMPLE, grid, parse_swap
 from lmkit.ablation.outcome import Outcome
 from lmkit.ablation.plan import Plan, Planned
-from lmkit.ablation.report import plan_table, result_table, verdict
+from lmkit.ablation.report import effect_table, plan_table, result_table
+from lmkit.ablation.verdict import verdict
 from lmkit.cli.quiet import quieten
 from lmkit.cli.recipes import read_recipes
 from lmkit.cli.runs import ROOT
-from lmkit.cli.study import check_same, decide_steps, prepare, rehearse
+from lmkit.cli.study import SEEDS, check_same, decide_steps, prepare, rehearse
 from lmkit.cli.trials import Trials
 from lmkit.errors import RunError, UserError
-from lmkit.kinds import load
+from lmkit.kinds import check
+from lmkit.registry import load_plugins
 
 HELP = """usage: lmkit ablate --config RECIPE --swap KEY=V1,V2,... [--swap ...] [OPTIONS] [OPTIONS OF FIT]
 
@@ -38,7 +43,8 @@ options:
   --keep_checkpoints       keep those of finished runs too, which take most of the room
 
 All other options are given to fit as they are. The same command goes on with what was stopped, and repeats what failed;
-with more --seeds it adds runs. What is found is in FOLDER/table.md, table.csv, runs.csv and plot.png.
+with more --seeds it adds runs. What is found is in FOLDER/table.md, table.csv, runs.csv and plot.png, and, of several
+axes, effects.csv. The full recipe of every arm is in FOLDER/ablation.json, and beside each run as config.yaml.
 
 examples:
   lmkit ablate --config recipes/gpt-small.yaml --swap model.network.norm=LayerNorm,RMSNorm
@@ -83,21 +89,23 @@ def run(arguments: Sequence[str]) -> None:
     arms = grid([parse_swap(swap) for swap in options.swaps])
     check_extras()
     recipes = read_recipes(options.fit)
-    load(recipes.plugins)
+    loaded = load_plugins(recipes.plugins)
+    check(loaded)
     quieten()
     folder = Folder(Path(options.out or f"{ROOT}/ablate-{recipes.name}"))
-    kept = folder.plan()
-    rehearsals = rehearse(recipes.name, recipes.arguments, arms, kept, options.seeds)
-    data = prepare(rehearsals, arms)
-    planned = [Planned(a, r.recipe, d, r.cost()) for a, r, d in zip(arms, rehearsals, data, strict=True)]
-    plan = Plan(options.equal, options.seeds, planned)
-    if kept:
-        check_same(kept, plan, str(folder.path))
     inherited = folder.take()
     try:
-        if kept is None:
+        kept = folder.plan()
+        rehearsals = rehearse(recipes.name, recipes.arguments, arms, kept, options.seeds)
+        data = prepare(rehearsals, arms)
+        planned = [Planned(a, r.recipe, *d, r.cost()) for a, r, d in zip(arms, rehearsals, data, strict=True)]
+        code = partial(code_of, loaded, [rehearsal.recipe for rehearsal in rehearsals])
+        plan = Plan(options.equal, options.seeds, planned, code())
+        if kept:
+            check_same(kept, plan, str(folder.path))
+        else:
             folder.keep(plan)
-        trials = Trials(folder, options.fit, rehearsals[0].devices(), inherited, options.keep_checkpoints)
+        trials = Trials(folder, options.fit, rehearsals[0].devices(), inherited, options.keep_checkpoints, code)
         if plan.equal == "time":
             plan = trials.time(plan, kept)
         plan = decide_steps(plan, rehearsals)
@@ -136,6 +144,10 @@ def read_options(arguments: Sequence[str]) -> Options:
         raise UserError(f"there is nothing to compare: give --swap, {EXAMPLE}")
     if not own["seeds"].isdecimal() or int(own["seeds"]) < 1:
         raise UserError(f"--seeds is {own['seeds']}: give a number of seeds, 1 or more")
+    if int(own["seeds"]) > SEEDS:
+        raise UserError(f"--seeds is {own['seeds']}, but there are {SEEDS} seeds: give a smaller number")
+    if not any(re.match(r"(-c|--config|--model)($|=)", option) for option in fit):
+        raise UserError("no recipe is named: give one, as in --config recipes/gpt-small.yaml")
     if own["equal"] not in KINDS:
         raise UserError(f"--equal is {own['equal']}: give {', '.join(KINDS[:-1])} or {KINDS[-1]}")
     keep = own.get("keep_checkpoints", "false")
@@ -162,8 +174,10 @@ def _tell(outcome: Outcome, folder: Folder) -> None:
     Raises:
         RunError: a run failed.
     """
-    print("\n".join(["", result_table(outcome), "", verdict(outcome), ""]))
-    print(f"{folder.path}/table.md, table.csv, runs.csv, plot.png", flush=True)
+    effects = [effect_table(outcome), ""] if outcome.effects else []
+    print("\n".join(["", result_table(outcome), "", *effects, verdict(outcome), ""]))
+    files = f"table.csv, {'effects.csv, ' if effects else ''}runs.csv"
+    print(f"{folder.path}/table.md, {files}, plot.png", flush=True)
     if outcome.failed:
         sys.stdout.flush()
         first = outcome.failed[0]

@@ -10,6 +10,7 @@ from jsonargparse import get_loader, set_loader
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser
 
+import lmkit.cli.own_defaults  # noqa: F401 (what a class name means)
 from lmkit.cli.explain import explain
 from lmkit.errors import UserError
 

@@ -13,7 +13,8 @@ from lmkit.cli.defaults import check_counts
 from lmkit.cli.precision import choose_precision
 from lmkit.cli.trainer import CLI
 from lmkit.errors import UserError
-from lmkit.tasks.checks import check_data
+from lmkit.optim.groups import decay_by_rank
+from lmkit.tasks.checks import check_data, check_trainer
 
 
 class Rehearsal(CLI):
@@ -35,6 +36,8 @@ class Rehearsal(CLI):
         self.rehearse(self.steps)
         with torch.device("meta"):
             self.model.configure_model()
+        self._check_optimizer()
+        check_trainer(self.trainer)
         self.recipe = self._plain()
 
     @property
@@ -59,6 +62,19 @@ class Rehearsal(CLI):
         """Builds schedule and network for a run of `steps` optimizer steps."""
         self.model.rehearse(steps)
 
+    def _check_optimizer(self) -> None:
+        """Makes the optimizer for a network of one layer, since the real one has no numbers here.
+
+        Raises:
+            UserError: its options are refused.
+        """
+        try:
+            self.model._optimizer(decay_by_rank(torch.nn.Linear(2, 2)))
+        except ValueError as error:  # by which torch's refuse numbers out of range
+            raise UserError(f"the optimizer cannot be made: {error}: correct --model.optimizer") from error
+        except Exception:  # of one that needs the real network; if it is a defect, the run will tell
+            return
+
     def _plain(self) -> dict[str, Any]:
         """The full recipe as plain data, without what says where and under what name a run is kept."""
         recipe = yaml.safe_load(self._parser("fit").dump(self.options, skip_unset=False))
@@ -74,7 +90,7 @@ class Rehearsal(CLI):
             flops = self.model.flops_per_token(context) if context else None
         except Exception:  # of a part, perhaps a plugin's, that cannot be run without its numbers
             flops = None
-        parameters = sum(parameter.numel() for parameter in self.model.network.parameters())
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
         return Cost(parameters, flops, batch * context if batch and context else None)
 
     def prepare(self, opened: bool = False) -> str | None:
@@ -113,6 +129,9 @@ class Rehearsal(CLI):
             UserError: there is one.
         """
         options, trainer = self.options, self.options.trainer
+        for number in ("batch_size", "context"):
+            if (given := getattr(self.datamodule, number, None)) is not None and given < 1:
+                raise UserError(f"data.{number} is {given}: give 1 or more")
         if isinstance(options.seed_everything, bool):
             raise UserError(f"seed_everything is {str(options.seed_everything).lower()}: give the first seed's number")
         if trainer.logger not in (None, True):

@@ -3,10 +3,13 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from lmkit.ablation.budget import steps_of
+from lmkit.ablation.code import changes
 from lmkit.ablation.grid import Arm
 from lmkit.ablation.plan import Plan, Planned
+from lmkit.cli.measured import check_alike, hash_text, measured
 from lmkit.cli.parser import mistakes_told
 from lmkit.cli.rehearsal import Rehearsal
 from lmkit.cli.resume import differences
@@ -33,11 +36,12 @@ def rehearse(name: str, fit: Sequence[str], arms: Sequence[Arm], kept: Plan | No
     found: list[Rehearsal] = []
     seen: dict[str, str] = {}
     for arm in arms:
-        with _of(arm), mistakes_told():
-            rehearsal = Rehearsal(name, [*fit, *arm.options], precisions.get(arm.name))
-            rehearsal.check_measurable(name)
-            if not 0 <= rehearsal.options.seed_everything <= SEEDS - seeds:
-                raise UserError(f"seed_everything is {rehearsal.options.seed_everything}: give a number from 0 on")
+        try:
+            rehearsal = _rehearsal(name, [*fit, *arm.options], precisions.get(arm.name), seeds)
+        except UserError as error:
+            if _is_of_all(name, fit, seeds, str(error)):
+                raise
+            raise UserError(f"the arm {arm.name}: {error}") from error
         text = json.dumps(rehearsal.recipe, sort_keys=True)
         if text in seen:
             raise UserError(f"the arms {seen[text]} and {arm.name} have the same recipe: take one of them out")
@@ -46,20 +50,48 @@ def rehearse(name: str, fit: Sequence[str], arms: Sequence[Arm], kept: Plan | No
     return found
 
 
-def prepare(rehearsals: Sequence[Rehearsal], arms: Sequence[Arm]) -> list[str | None]:
-    """Prepares the data of all arms, each kind once, and gives their fingerprints.
+def _rehearsal(name: str, options: Sequence[str], precision: str | None, seeds: int) -> Rehearsal:
+    """An arm, parsed, built and looked through."""
+    with mistakes_told():
+        rehearsal = Rehearsal(name, options, precision)
+        rehearsal.check_measurable(name)
+    first = rehearsal.options.seed_everything
+    if not 0 <= first <= SEEDS - seeds:
+        raise UserError(
+            f"seed_everything is {first} and --seeds {seeds}, but seeds run from 0 to {SEEDS - 1}: give smaller ones"
+        )
+    return rehearsal
+
+
+def _is_of_all(name: str, fit: Sequence[str], seeds: int, told: str) -> bool:
+    """Whether a mistake is there without any swap, too."""
+    try:
+        _rehearsal(name, fit, None, seeds)
+    except UserError as error:
+        return str(error) == told
+    return False
+
+
+def prepare(rehearsals: Sequence[Rehearsal], arms: Sequence[Arm]) -> list[tuple[str | None, dict[str, Any]]]:
+    """Prepares the data of all arms, each kind once, and gives their fingerprints and what they are measured by.
 
     Raises:
-        UserError: the data cannot be prepared, or does not fit an arm.
+        UserError: the data cannot be prepared, does not fit an arm, or arms are not measured alike.
     """
-    prepared: dict[str, Rehearsal] = {}
-    fingerprints = []
+    prepared: dict[str, tuple[Rehearsal, str]] = {}
+    found = []
     for rehearsal, arm in zip(rehearsals, arms, strict=True):
         with _of(arm), mistakes_told():
-            first = prepared.setdefault(json.dumps(rehearsal.recipe["data"], sort_keys=True), rehearsal)
-            rehearsal.datamodule = first.datamodule
-            fingerprints.append(rehearsal.prepare(opened=first is not rehearsal))
-    return fingerprints
+            key = json.dumps(rehearsal.recipe["data"], sort_keys=True)
+            if key in prepared:
+                rehearsal.datamodule = prepared[key][0].datamodule
+            fingerprint = rehearsal.prepare(opened=key in prepared)
+            if key not in prepared:
+                prepared[key] = rehearsal, hash_text(rehearsal.datamodule.validation_text())
+            measure = measured(rehearsal.datamodule, prepared[key][1], rehearsal.model, rehearsal.recipe)
+            found.append((fingerprint, measure))
+    check_alike(arms, [measure for _, measure in found])
+    return found
 
 
 def decide_steps(plan: Plan, rehearsals: Sequence[Rehearsal]) -> Plan:
@@ -102,6 +134,7 @@ def _other(kept: Plan, given: Plan) -> Iterator[str]:
         yield f"--equal was {kept.equal} and is {given.equal}"
     if kept.seeds > given.seeds:
         yield f"--seeds was {kept.seeds} and is {given.seeds}, but may only grow"
+    yield from changes(kept.code, given.code)
     names = [[planned.arm.name for planned in plan.arms] for plan in (kept, given)]
     if names[0] != names[1]:
         yield f"the arms were {'; '.join(names[0])} and are {'; '.join(names[1])}"
@@ -111,6 +144,8 @@ def _other(kept: Plan, given: Plan) -> Iterator[str]:
         found = [f"{before.arm.name}: {line.removeprefix('.')}" for line in lines]
         if not found and before.data != now.data:
             found = [f"{before.arm.name}: the text that it is trained on has changed"]
+        if not found and before.measured != now.measured:
+            found = [f"{before.arm.name}: what it is measured on has changed"]
         if not found and now.steps and before.steps and before.steps != now.steps:
             found = [f"{before.arm.name}: its steps were {before.steps} and are {now.steps}"]
         yield from found

@@ -4,9 +4,10 @@ import json
 import math
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from lmkit.ablation import report
+from lmkit.ablation.code import changes
 from lmkit.ablation.folder import Folder
 from lmkit.ablation.outcome import Outcome, Run, gather
 from lmkit.ablation.plan import Plan, Planned
@@ -14,6 +15,7 @@ from lmkit.ablation.plot import draw
 from lmkit.ablation.results import read as read_result
 from lmkit.ablation.runner import Ended, Start, error_line, run_all
 from lmkit.checkpoints import read as read_checkpoint
+from lmkit.cli.identity import check_run, numbers
 from lmkit.errors import RunError, UserError
 
 SECONDS = 20.0
@@ -32,12 +34,20 @@ class Trials:
         devices: one for each run at a time, as `run_all` takes them.
         inherited: a file descriptor that the runs keep open.
         keep_checkpoints: whether finished runs keep theirs.
+        code: tells what the runs are made by, as it is now.
     """
 
     def __init__(
-        self, folder: Folder, fit: Sequence[str], devices: Sequence[str | None], inherited: int, keep_checkpoints: bool
+        self,
+        folder: Folder,
+        fit: Sequence[str],
+        devices: Sequence[str | None],
+        inherited: int,
+        keep_checkpoints: bool,
+        code: Callable[[], dict[str, str]] = dict,
     ) -> None:
         self.folder, self.fit, self.devices = folder, fit, devices
+        self._code, self._first_code = code, code()
         self.inherited, self.keep_checkpoints = inherited, keep_checkpoints
         self._seconds: list[float] = []  # of the runs that have ended well
 
@@ -80,6 +90,7 @@ class Trials:
 
         Raises:
             KeyboardInterrupt: it was stopped; the same command goes on.
+            UserError: what is there is no run of the plan, or a plugin is edited meanwhile.
         """
         runs = [
             self._with_result(Run(planned, planned.recipe["seed_everything"] + offset, offset))
@@ -110,6 +121,10 @@ class Trials:
         return gather(plan, runs)
 
     def _with_result(self, run: Run) -> Run:
+        """The run with its result, if it is there and has ended well."""
+        check_run(run, self.folder.recipe(run.name))
+        if not self.folder.has_ended(run.name):
+            return run
         return run._replace(result=read_result(self.folder.run(run.name), run.planned.steps))
 
     def _time_left(self, waiting: int) -> str:
@@ -124,10 +139,7 @@ class Trials:
         going_on = self._has_begun(run)
         if not going_on:
             self.folder.clear(run.name)
-        recipe = run.planned.recipe
-        options = [f"--seed_everything={run.seed}", f"--trainer.max_steps={run.planned.steps}"]
-        if "seed" in recipe["data"].get("init_args", {}):
-            options.append(f"--data.seed={recipe['data']['init_args']['seed'] + run.offset}")
+        options = [f"--{option}={number}" for option, number in numbers(run).items()]
         options += ["--ckpt_path=last"] if going_on else []
         return self._fit(run.planned, run.name, options)
 
@@ -141,7 +153,9 @@ class Trials:
 
     def _ended(self, run: Run, ended: Ended) -> Run:
         """The run with its result or error, told in a line."""
-        run = self._with_result(run) if ended.code == 0 else run
+        if ended.code == 0:
+            self.folder.mark_ended(run.name)
+            run = self._with_result(run)
         if run.result is None:
             log = self.folder.log(run.name)
             error = error_line(log, ended.code) if ended.code else "it left no validation loss in metrics.csv"
@@ -164,7 +178,13 @@ class Trials:
         return self._fit(planned, _timing(planned), options)
 
     def _fit(self, planned: Planned, name: str, options: Sequence[str]) -> Start:
-        """`lmkit fit` of an arm, in this ablation's folder."""
+        """`lmkit fit` of an arm, in this ablation's folder.
+
+        Raises:
+            UserError: a plugin has been edited since the ablation began.
+        """
+        if other := next(changes(self._first_code, self._code()), None):
+            raise UserError(f"{other} while the ablation ran: take it back, or start anew in another folder by --out")
         kept = [f"--trainer.default_root_dir={self.folder.path / 'runs'}", f"--name={name}"]
         settings = [f"--trainer.precision={planned.recipe['trainer']['precision']}"]
         settings.append("--trainer.enable_progress_bar=false")
@@ -176,6 +196,8 @@ class Trials:
         page = report.page(outcome, command)
         self.folder.write("table.md", lambda path: path.write_text(page, encoding="utf-8"))
         self.folder.write("table.csv", lambda path: report.write_table(path, outcome))
+        if outcome.effects:
+            self.folder.write("effects.csv", lambda path: report.write_effects(path, outcome))
         self.folder.write("runs.csv", lambda path: report.write_runs(path, outcome))
         self.folder.write("plot.png", lambda path: draw(path, outcome))
 

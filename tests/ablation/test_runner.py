@@ -126,6 +126,7 @@ def test_a_folder_is_locked_as_long_as_a_run_of_it_lives(tmp_path):
     with pytest.raises(UserError, match="is at work in"):
         second.take()
     process = runner._start(python(tmp_path, "import time; time.sleep(30)")(0), None, lock)
+    (tmp_path / "study/ablation.json").touch()
     first.release()
     with pytest.raises(UserError, match="a run that one left behind"):
         second.take()
@@ -135,8 +136,31 @@ def test_a_folder_is_locked_as_long_as_a_run_of_it_lives(tmp_path):
     second.release()
 
 
+def test_a_folder_made_in_vain_goes_again(tmp_path):
+    folder = Folder(tmp_path / "a/study")
+    folder.take()
+    folder.release()
+    assert not (tmp_path / "a").exists()
+    (tmp_path / "study").mkdir()
+    kept = Folder(tmp_path / "study")
+    kept.take()
+    kept.release()
+    assert list(tmp_path.iterdir()) == [tmp_path / "study"]
+    assert list((tmp_path / "study").iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"arms": []}', '{"arms": [{"arm": 3}], "equal": "flops"}'])
+def test_a_damaged_plan_is_told_in_a_line(tmp_path, text):
+    (tmp_path / "ablation.json").write_text(text)
+    with pytest.raises(UserError, match=r"ablation\.json cannot be read .*--out"):
+        Folder(tmp_path).plan()
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds no ablation"):
+        Folder(tmp_path).take()
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
     with pytest.raises(UserError, match="holds no ablation"):
         Folder(tmp_path).plan()
     with pytest.raises(UserError, match="holds no ablation"):

@@ -54,13 +54,15 @@ class Stop(Callback):
 class Jobs:
     """Does an ablation's jobs in this process, one by one, and keeps their command lines.
 
-    Those named in `faked` are not trained: they leave losses that only depend on arm and seed, or an error.
+    Those named in `faked` are not trained: they leave losses that only depend on arm and seed, an error (`broken`), or
+    both (`late`).
     """
 
     def __init__(self):
         self.commands = []
         self.faked = ()
         self.broken = ()
+        self.late = ()
 
     def __call__(self, jobs, devices, begin, end, inherited):
         assert devices == [None]
@@ -83,10 +85,11 @@ class Jobs:
             return 1
         folder = Path(given["--trainer.default_root_dir"]) / given["--name"] / "version_0"
         folder.mkdir(parents=True)
+        assert not folder.parent.joinpath("ended").exists()
         value = 1.5 + int(given["--name"][0]) / 10 + int(given["--seed_everything"]) / 100
         text = f"step,val/loss,val/bits_per_byte\n{int(given['--trainer.max_steps']) - 1},{3 * value},{value}\n"
         (folder / "metrics.csv").write_text(text)
-        return 0
+        return int(given["--name"].startswith(tuple(self.late))) if self.late else 0
 
 
 @pytest.fixture
@@ -128,6 +131,16 @@ def test_an_ablation_reports_what_fit_reaches_by_itself(ablate, run, toy, monkey
     assert float(arms[1]["mean"]) == pytest.approx((reached["norm=RMSNorm", "5"] + reached["norm=RMSNorm", "6"]) / 2)
     assert f"{float(arms[1]['mean']):.4f}" in out
 
+    again = [*SWAP, *fast, "--seeds=2", "--seed_everything=5", "--data.seed=7"]
+    code, out, errors = ablate(*again)
+    assert code == 0, errors
+    assert "4 of 4 runs are there" in out
+    other = next((OUT / "runs/2-norm-RMSNorm-seed6").glob("*/config.yaml"))
+    other.write_text(other.read_text().replace("seed_everything: 6", "seed_everything: 9"))
+    code, _, errors = ablate(*again)
+    assert code == 2
+    assert f"{other.parent} is no run of this ablation (seed_everything was 9 and is 6): move it away" in errors
+
     alone = ["--model.network.norm=RMSNorm", "--seed_everything=6", "--data.seed=8", "--name=alone"]
     assert run("fit", "--config", RECIPE, *toy, *fast, *alone)[0] == 0
     assert final("runs/alone") == reached["norm=RMSNorm", "6"]
@@ -156,14 +169,17 @@ def test_an_interrupted_run_goes_on_to_the_same_number(ablate, run, toy, jobs, m
     assert float(table("runs.csv")[0]["bits_per_byte"]) == final("runs/whole")
 
 
-def test_what_is_done_is_not_repeated_and_other_options_are_refused(ablate, jobs):
+def test_what_is_done_is_not_repeated_and_other_options_are_refused(ablate, jobs, monkeypatch):
     jobs.faked = ["1", "2"]
     assert ablate(*SWAP, "--seeds=2")[0] == 0
     runs = table("runs.csv")
     assert [run["bits_per_byte"] for run in runs] == ["1.6", "1.7", "1.61", "1.71"]
     jobs.commands.clear()
+    read, locked = Folder.plan, []
+    monkeypatch.setattr(Folder, "plan", lambda folder: (locked.append(folder._lock is not None), read(folder))[1])
     code, out, errors = ablate(*SWAP, "--seeds=3")
     assert code == 0, errors
+    assert locked == [True]  # another ablation may add to the plan until then
     assert "4 of 6 runs are there" in out
     assert [command[-1] for command in jobs.commands] == ["--data.seed=2"] * 2
     assert table("runs.csv")[:4] == runs
@@ -175,8 +191,9 @@ def test_what_is_done_is_not_repeated_and_other_options_are_refused(ablate, jobs
 
 
 def test_what_differs_from_the_ablation_of_a_folder_is_told():
-    arms = [Planned(arm, {"a": {"b": 1}}, "f", Cost(1, 2.0, 3), 4) for arm in grid([parse_swap("norm=A,B")])]
-    kept = Plan("flops", 2, arms)
+    measure = {"measure": "bits per byte"}
+    arms = [Planned(arm, {"a": {"b": 1}}, "f", measure, Cost(1, 2.0, 3), 4) for arm in grid([parse_swap("norm=A,B")])]
+    kept = Plan("flops", 2, arms, {"lmkit": "0.1", "my_norm.py": "x"})
     check_same(kept, kept._replace(seeds=3), "out")
     check_same(kept, kept._replace(arms=[arm._replace(steps=0) for arm in arms]), "out")  # not yet decided
     other = {
@@ -185,6 +202,9 @@ def test_what_differs_from_the_ablation_of_a_folder_is_told():
         "the arms were norm=A; norm=B and are norm=A": kept._replace(arms=arms[:1]),
         "norm=A: a.b was 1 and is 2": kept._replace(arms=[arms[0]._replace(recipe={"a": {"b": 2}}), arms[1]]),
         "norm=B: the text that it is trained on has changed": kept._replace(arms=[arms[0], arms[1]._replace(data="g")]),
+        "norm=A: what it is measured on has changed": kept._replace(arms=[arms[0]._replace(measured={}), arms[1]]),
+        "lmkit was 0.1 and is 0.2": kept._replace(code={"lmkit": "0.2", "my_norm.py": "x"}),
+        "the plugin my_norm.py has changed": kept._replace(code={"lmkit": "0.1", "my_norm.py": "y", "other.py": "z"}),
         "norm=B: its steps were 4 and are 5": kept._replace(arms=[arms[0], arms[1]._replace(steps=5)]),
     }
     for told, plan in other.items():
@@ -207,12 +227,88 @@ def test_a_failed_run_is_recorded_and_tried_again(ablate, jobs):
     assert [line["error"] for line in table("runs.csv")] == ["", ""]
 
 
+def test_a_run_that_fails_after_its_last_validation_is_tried_again(ablate, jobs):
+    jobs.faked, jobs.late = ["1", "2"], ["2"]
+    for _ in range(2):
+        jobs.commands.clear()
+        code, _, errors = ablate(*SWAP, "--seeds=1")
+        assert code == 1
+        assert "1 of 2 runs failed, first norm=RMSNorm, seed 0: exit code 1" in errors
+    assert len(jobs.commands) == 1
+    jobs.late = []
+    assert ablate(*SWAP, "--seeds=1")[0] == 0
+    assert [line["error"] for line in table("runs.csv")] == ["", ""]
+
+
+NORM = """
+from torch import Tensor
+from lmkit.layers.kinds import Norm
+
+class AblatedNorm(Norm):
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 0.5
+"""
+
+
+def test_runs_of_a_plugin_that_was_edited_since_are_refused(ablate, jobs):
+    jobs.faked = ["1", "2"]
+    file = Path("ablated_norm.py")
+    file.write_text(NORM)
+    options = ["--plugins=ablated_norm.py", "--swap=model.network.norm=RMSNorm,AblatedNorm", "--seeds=1"]
+    assert ablate(*options)[0] == 0
+    file.write_text(NORM.replace("0.5", "2.0"))
+    code, _, errors = ablate(*options)
+    assert code == 2
+    assert "holds another ablation (the plugin ablated_norm.py has changed)" in errors
+    assert "--out" in errors
+
+
+def test_a_plugin_that_is_edited_meanwhile_stops_the_ablation(tmp_path):
+    code = iter([{"my_norm.py": "a"}, {"my_norm.py": "a"}, {"my_norm.py": "b"}])
+    trials = Trials(Folder(tmp_path), [], [None], 0, False, lambda: next(code))
+    planned = Planned(grid([parse_swap("norm=A,B")])[0], {"trainer": {"precision": "32-true"}}, None, {}, Cost(1, 2, 3))
+    trials._fit(planned, "x", [])
+    with pytest.raises(UserError, match=r"the plugin my_norm\.py has changed while the ablation ran"):
+        trials._fit(planned, "x", [])
+
+
+def test_the_heads_for_later_tokens_are_in_the_budget(ablate, jobs):
+    jobs.faked = ["1", "2"]
+    code, _, errors = ablate("--swap=model.multi_token=null,MultiToken", "--seeds=1", "--trainer.max_steps=20")
+    assert code == 0, errors
+    none, heads = table("table.csv")
+    assert int(heads["parameters"]) > int(none["parameters"])
+    assert float(heads["flops_per_token"]) > float(none["flops_per_token"])
+    assert int(heads["steps"]) < int(none["steps"]) == 20
+
+
+def test_a_part_that_is_swapped_in_has_its_own_defaults(ablate, jobs):
+    jobs.faked = ["1", "2", "3"]
+    code, _, errors = ablate("--swap=model.network.feed_forward=MLP,Gated", "--seeds=1")
+    assert code == 0, errors
+    plan = json.loads((OUT / "ablation.json").read_text())
+    same, other = (arm["recipe"]["model"]["init_args"]["network"]["init_args"]["feed_forward"] for arm in plan["arms"])
+    assert same["init_args"]["activation"]["class_path"] == "lmkit.layers.ReLUSquared"  # the recipe's
+    assert other["init_args"]["activation"]["class_path"] == "lmkit.layers.SiLU"
+
+
+def test_rows_of_other_lengths_are_compared_on_the_same_text(ablate, jobs):
+    jobs.faked = ["1", "2"]
+    code, _, errors = ablate("--swap=data.context=32,16", "--trainer.limit_val_batches=1.0", "--seeds=2")
+    assert code == 0, errors
+    told = "All are measured on the same validation text, but differ in data.context: longer rows"
+    assert told in (OUT / "table.md").read_text()
+
+
 @pytest.mark.parametrize(("taken", "goes_on"), [(3, True), (4, False), (None, False)])
 def test_a_run_goes_on_from_a_checkpoint_before_its_end(tmp_path, monkeypatch, taken, goes_on):
     folder = Folder(tmp_path)
     arm = grid([parse_swap("norm=A,B")])[0]
     recipe = {"trainer": {"precision": "32-true"}, "data": {"init_args": {"seed": 3}}}
-    run = Run(Planned(arm, recipe, None, Cost(1, 2.0, 3), 4), 7, 2)
+    run = Run(Planned(arm, recipe, None, {}, Cost(1, 2.0, 3), 4), 7, 2)
     checkpoint = folder.run(run.name) / "version_0/checkpoints/last.ckpt"
     checkpoint.parent.mkdir(parents=True)
     checkpoint.write_text("")
@@ -273,6 +369,12 @@ def test_equal_time_is_measured(ablate, jobs, monkeypatch):
         (["--swap=model.schedule.warmup=1,9"], ["the arm warmup=9", "9 steps of warmup"]),
         (["--swap=model.network.vocab_size=300,200"], ["vocab_size=200", "tokenizer has 300 token ids"]),
         (["--swap=model.network.norm=RMSNorm,lmkit.layers.RMSNorm"], ["have the same recipe"]),
+        (["--swap=data.batch_size=8,0"], ["the arm batch_size=0: data.batch_size is 0: give 1 or more"]),
+        (["--swap=model.optimizer.lr=1e-3,-1"], ["the arm lr=-1: the optimizer cannot be made", "-1"]),
+        (["--swap=data.validation_fraction=0.2,0.4"], ["fraction=0.4 are not measured alike (each has another valid"]),
+        (["--swap=trainer.limit_val_batches=2,4"], ["(trainer.limit_val_batches is 2.0 and 4.0)"]),
+        (["--swap=data.context=32,16"], ["(data.context is 32 and 16)", "without trainer.limit_val_batches"]),
+        ([*SWAP, "--seeds=5000000000"], ["--seeds is 5000000000, but there are 4294967296 seeds"]),
         ([*SWAP, "--seeds=0"], ["--seeds is 0"]),
         ([*SWAP, "--seeds=two"], ["--seeds is two"]),
         ([*SWAP, "--equal=tokens"], ["--equal is tokens", "flops, time or steps"]),
@@ -280,7 +382,9 @@ def test_equal_time_is_measured(ablate, jobs, monkeypatch):
         ([*SWAP, f"--seed_everything={2**32 - 2}"], ["seed_everything is 4294967294"]),
         ([*SWAP, "--data.source=nowhere"], ["nowhere"]),
         ([*SWAP, "--out=full"], ["full exists and holds no ablation"]),
-        ([*SWAP, "--trainer.max_stepz=3"], ["no option --trainer.max_stepz"]),
+        ([*SWAP, "--trainer.max_stepz=3"], ["lmkit: error: no option --trainer.max_stepz"]),
+        ([*SWAP, "--ckpt_path=last"], ["lmkit: error: an ablation starts its runs anew"]),
+        ([*SWAP, "--model.optimizer.lr=-1"], ["lmkit: error: the optimizer cannot be made"]),
     ],
 )
 def test_a_mistake_gets_one_line_before_anything_is_trained(ablate, jobs, options, parts):
@@ -293,6 +397,12 @@ def test_a_mistake_gets_one_line_before_anything_is_trained(ablate, jobs, option
     assert all(part in lines[0] for part in parts), lines
     assert jobs.commands == []
     assert not Path("runs").exists()
+
+
+def test_without_a_recipe_one_is_asked_for(run):
+    code, _, errors = run("ablate", *SWAP)
+    assert code == 2
+    assert errors == "lmkit: error: no recipe is named: give one, as in --config recipes/gpt-small.yaml\n"
 
 
 @pytest.mark.parametrize(
@@ -321,6 +431,7 @@ def bare(trainer, **options):
     """A rehearsal of options that were not parsed."""
     rehearsal = Rehearsal.__new__(Rehearsal)
     rehearsal.config = {"fit": SimpleNamespace(trainer=trainer, **options)}
+    rehearsal.datamodule = SimpleNamespace()
     return rehearsal
 
 
