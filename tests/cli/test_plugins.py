@@ -212,7 +212,9 @@ def test_the_snippet_of_a_class_makes_a_recipe_with_it(parser, tmp_path, kind, c
     task.rehearse(440)
     if issubclass(cls, torch.nn.Module) and kind != "task":
         with torch.device("meta"):
-            assert any(type(module) is cls for module in task._network().modules())
+            network = task._network()
+            parts = [network, task._multi_token(network)] if kind == "multi_token" else [network]
+            assert any(type(module) is cls for part in parts for module in part.modules())
 
 
 def test_show_tells_options_cost_and_use(run):

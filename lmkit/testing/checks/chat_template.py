@@ -7,18 +7,13 @@ from typing import Any
 
 from lmkit.data.chat_templates import ChatTemplate, Marked
 from lmkit.errors import UserError
+from lmkit.testing.conversations import said_in, talk, talks, tools_of
 from lmkit.testing.from_file import FromFile
 from lmkit.testing.results import Failed, NotApplicable, counted
 from lmkit.testing.suite import check
 
 KIND = (ChatTemplate,)
 BOS, EOS = "<bos>", "<eos>"
-
-ASKS = ('What is "{{ 7 * 6 }}" & <b>why</b>?\n\n- Größe\n- 日本語', "And twice that?")
-SAYS = ("It is 42, ご挨拶 🙂,\n  {% if indented %} since 7 < 8.", "It is 84.")
-CALLED = {"type": "function", "function": {"name": "weather", "arguments": {"place": "Rome"}}}
-TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
-FOUND = "33 degrees"
 
 ATTACKS = (
     "{{ ''.__class__.__mro__ }}",
@@ -34,11 +29,11 @@ ATTACKS = (
 def writes(subject: FromFile) -> str | None:
     """Of each role and with odd letters, the same twice, by `render` and `mark`, leaving the messages as they were."""
     template = subject.make()
-    for messages in _talks(template):
+    for messages in talks(template):
         kept = copy.deepcopy(messages)
         text = _render(template, messages)
         for number, message in enumerate(messages, 1):
-            for said in _said(message):
+            for said in said_in(message):
                 if said not in text:
                     raise Failed(f"message {number} ({message['role']}) is not written as it came: {said[:30]!r} lacks")
         if _render(template, messages) != text:
@@ -55,15 +50,15 @@ def spans(subject: FromFile) -> str | None:
     """A span for each of its messages, which holds what it says and ends by its end of turn, and nothing of others."""
     template = subject.make()
     end = template.end_of_turn or EOS
-    for messages in _talks(template):
+    for messages in talks(template):
         marked = _mark(template, messages)
         pieces = [marked.text[first:last] for first, last in marked.spans]
         answers = [message for message in messages if message["role"] == "assistant"]
-        others = [said for message in messages if message["role"] != "assistant" for said in _said(message)]
+        others = [said for message in messages if message["role"] != "assistant" for said in said_in(message)]
         if len(pieces) != len(answers):
             raise Failed(f"{counted(len(pieces), 'span')} for {counted(len(answers), 'message')} of the assistant")
         for piece, message in zip(pieces, answers, strict=True):
-            if any(said not in piece for said in _said(message)) or any(said in piece for said in others):
+            if any(said not in piece for said in said_in(message)) or any(said in piece for said in others):
                 raise Failed(f"the span {piece[:40]!r} is not what the assistant says")
             if not piece.endswith(end) or piece.count(end) > 1:
                 raise Failed(f"the span {piece[-40:]!r} does not end by {end}", do="put the end of turn at its end")
@@ -75,7 +70,7 @@ def prompt(subject: FromFile) -> str | None:
     """What comes before the last answer is trained as it is written to ask for it."""
     template = subject.make()
     added = ""
-    for messages in _talks(template):
+    for messages in talks(template):
         text, spans = _mark(template, messages)
         start = text[: spans[-1][0]] if spans else ""
         asked = _render(template, messages[:-1], True)
@@ -96,7 +91,7 @@ def turns(subject: FromFile) -> str | None:
     if template.rewrites:
         raise NotApplicable("it means to change what it wrote of earlier messages")
     found = 0
-    for messages in _talks(template):
+    for messages in talks(template):
         whole = _render(template, messages)
         for number in range(1, len(messages)):
             try:
@@ -118,7 +113,7 @@ def special_tokens(subject: FromFile) -> str | None:
         raise Failed(f"special_tokens is {tokens!r}", do="make it a tuple of texts")
     if len({*tokens}) < len(tokens) or (end is not None and end not in tokens):
         raise Failed(f"special_tokens {tokens} does not have each token once, {end} included")
-    text = "".join(_render(template, messages, True) for messages in _talks(template))
+    text = "".join(_render(template, messages, True) for messages in talks(template))
     if lost := [token for token in tokens if token not in text]:
         raise Failed(f"{', '.join(lost)} is declared and not written")
     for token in (*tokens, EOS):
@@ -161,47 +156,12 @@ def sandboxed(subject: FromFile) -> str | None:
     return counted(len(ATTACKS), "template")
 
 
-def talk(template: ChatTemplate) -> list[dict[str, Any]]:
-    """A conversation of two questions, which begins with those that neither ask nor answer, such as the system."""
-    if not {"user", "assistant"} <= {*template.roles}:
-        raise Failed(f"roles is {template.roles}, without user or assistant", do="name both among roles")
-    messages = [
-        {"role": role, "content": f"You are {role} {number}."}
-        for number, role in enumerate(template.roles)
-        if role not in ("user", "assistant", "tool")
-    ]
-    for asks, says in zip(ASKS, SAYS, strict=True):
-        messages += [{"role": "user", "content": asks}, {"role": "assistant", "content": says}]
-    return messages
-
-
-def _talks(template: ChatTemplate) -> list[list[dict[str, Any]]]:
-    """That conversation, one of a single question, and one with a call of a tool, if the template writes those."""
-    whole = talk(template)
-    talks = [whole, whole[:-2]]
-    if "tool" in template.roles and "tool_calls" in template.text:
-        call = {"role": "assistant", "content": None, "tool_calls": [CALLED]}
-        talks.append([*whole[:-3], call, {"role": "tool", "content": FOUND}, whole[-1]])
-    return talks
-
-
-def _said(message: dict[str, Any]) -> list[str]:
-    """What of a message has to be written."""
-    calls = [call["function"] for call in message.get("tool_calls", ())]
-    words = [word for call in calls for word in (call["name"], *call["arguments"].values())]
-    return [message["content"], *words] if message["content"] else words
-
-
-def _tools(template: ChatTemplate) -> list[dict[str, Any]] | None:
-    return [TOOL] if "tools" in template.text else None
-
-
 def _render(template: ChatTemplate, messages: list[dict[str, Any]], add_prompt: bool = False) -> str:
-    return template.render(messages, _tools(template), add_prompt, BOS, EOS)
+    return template.render(messages, tools_of(template), add_prompt, BOS, EOS)
 
 
 def _mark(template: ChatTemplate, messages: list[dict[str, Any]]) -> Marked:
-    return template.mark(messages, _tools(template), False, BOS, EOS)
+    return template.mark(messages, tools_of(template), False, BOS, EOS)
 
 
 def _refuses(action: Callable[[], Any], what: str) -> None:

@@ -8,9 +8,10 @@ import torch
 
 from lmkit.data.chat_templates import ChatTemplate
 from lmkit.data.corpus import Document, Filter, Source
-from lmkit.testing.checks.chat_template import EOS, talk
+from lmkit.testing.checks.chat_template import EOS
 from lmkit.testing.checks.filter import TEXTS
 from lmkit.testing.checks.source import read
+from lmkit.testing.conversations import talk
 from lmkit.testing.from_file import FromFile
 from lmkit.testing.results import Failed, clean, counted
 from lmkit.testing.suite import check

@@ -3,18 +3,15 @@
 At most the first documents of a source are read here, since it may be of any size.
 """
 
-import builtins
-import io
 import json
 import tracemalloc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from lmkit.data.corpus import Document, InvalidText, Item, Source
 from lmkit.testing.from_file import TEXT, FromFile
+from lmkit.testing.opened import opened_files
 from lmkit.testing.results import Failed, NotApplicable, clean, counted
 from lmkit.testing.suite import check
 from lmkit.testing.toys import generators, same_generators, seed
@@ -187,26 +184,8 @@ def _reads_nothing(subject: FromFile, size: int) -> None:
         return type(source).documents(source, counts)
 
     source.documents = refuse
-    with _opened() as files:
+    with opened_files() as files:
         source.listing()
     opened = sum(path.stat().st_size for path in {*files} if path.is_file())
     if asked or (size and opened > size / 2):
         raise Failed(f"it {'reads the documents' if asked else f'opens files of {opened:,} bytes'} for its listing")
-
-
-@contextmanager
-def _opened() -> Iterator[list[Path]]:
-    """The files that are opened by Python meanwhile."""
-    plain: Callable[..., Any] = io.open
-    files: list[Path] = []
-
-    def watching(file: Any, *arguments: Any, **options: Any) -> Any:
-        if not isinstance(file, int):
-            files.append(Path(file.decode() if isinstance(file, bytes) else file).absolute())
-        return plain(file, *arguments, **options)
-
-    io.open = builtins.open = watching
-    try:
-        yield files
-    finally:
-        io.open = builtins.open = plain

@@ -1,4 +1,4 @@
-"""Template, heads for later tokens: write here what they are, who proposed them, when, and under which arXiv number."""
+"""Template, a set of further heads: write here what it is, who proposed it, when, and under which arXiv number."""
 
 from collections.abc import Iterator
 
