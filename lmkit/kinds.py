@@ -11,7 +11,7 @@ from lmkit.data.chat_templates import ChatTemplate
 from lmkit.data.corpus import Filter, Source
 from lmkit.errors import UserError
 from lmkit.layers.kinds import Activation, Attention, FeedForward, Norm, Position, Router
-from lmkit.network import Block, Network
+from lmkit.network import Block, FurtherHeads, Network
 from lmkit.optim import Schedule
 from lmkit.registry import check_names, load_plugins, near
 from lmkit.tasks import Task
@@ -39,6 +39,7 @@ KINDS: dict[str, Kind] = {
     "position": Kind(Position, ("dim", "heads", "context")),
     "block": Kind(Block, ("dim", "depth", "norm", "attention", "feed_forward")),
     "network": Kind(Network),
+    "multi_token": Kind(FurtherHeads, ("network",)),
     "schedule": Kind(Schedule, ("steps",)),
     "optimizer": Kind(Optimizer, ("params",)),
     "transform": Kind(Transform),

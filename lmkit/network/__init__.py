@@ -6,6 +6,7 @@ from lmkit.network.cross_block import CrossPreNorm
 from lmkit.network.decoder import Decoder
 from lmkit.network.encoder import Encoder
 from lmkit.network.encoder_decoder import EncoderDecoder
+from lmkit.network.further_heads import FurtherHeads
 from lmkit.network.multi_token import MultiToken
 from lmkit.network.pattern import Layer
 from lmkit.network.scaled_blocks import DeepNorm, DepthScaled, LayerScale
@@ -21,6 +22,7 @@ __all__ = [
     "DepthScaled",
     "Encoder",
     "EncoderDecoder",
+    "FurtherHeads",
     "Layer",
     "LayerScale",
     "MultiToken",

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from lmkit.errors import UserError
 from lmkit.layers.weights import Linear
 from lmkit.network.decoder import Decoder
+from lmkit.network.further_heads import FurtherHeads
 from lmkit.network.transformer import positions_within, settle
 
 
-class MultiToken(nn.Module):
+class MultiToken(FurtherHeads):
     """Blocks one after another, each of which sees one more true token and predicts the one after that, with the
     network's embedding and head (DeepSeek-V3, arXiv:2412.19437, section 2.2, equations 21 to 25).
 
@@ -25,18 +26,14 @@ class MultiToken(nn.Module):
         super().__init__()
         if not 1 <= count < network.context:
             raise UserError(f"count is {count}: give the number of tokens to predict after the next one, 1 or more")
-        self.weight = weight
+        self.count, self.weight = count, weight
         device = torch.get_default_device()
         with torch.device("meta"):
             self.steps = nn.ModuleList(_Step(network) for _ in range(count))
         settle(self, device)
 
     def forward(self, network: Decoder, hidden: Tensor, tokens: Tensor, documents: Tensor | None) -> Iterator[Tensor]:
-        """The network's hidden states (B, T, D), its tokens and their documents (B, T), to hidden states of each step.
-
-        Yields:
-            For the k-th step from 1 on hidden states (B, T - k, D), whose i-th predicts the token at i + k + 1.
-        """
+        """The k-th step sees the tokens up to i + k; see `FurtherHeads`."""
         positions = positions_within(tokens, documents)
         for k, step in enumerate(self.steps, 1):
             seen = None if documents is None else documents[:, :-k]
@@ -58,18 +55,3 @@ class _Step(nn.Module):
         x, ats = network.embed(tokens, positions, documents=documents)
         joined = self.join(torch.cat([self.hidden_norm(hidden), self.token_norm(x)], dim=-1))
         return self.norm(self.block(joined, ats[-1]))
-
-
-def shifted(targets: Tensor, documents: Tensor | None, k: int, ignore: int) -> Tensor:
-    """What the k-th step has to predict (B, T - k): the targets (B, T) k later, where those are of the same document.
-
-    Args:
-        targets: the token after each.
-        documents: the document of each token; none where all are one.
-        k: from 1 on.
-        ignore: stands where nothing is to be predicted.
-    """
-    later = targets[:, k:]
-    if documents is None:
-        return later
-    return later.masked_fill(documents[:, :-k] != documents[:, k:], ignore)

@@ -8,8 +8,8 @@ from torch.optim import AdamW, Optimizer
 
 from lmkit.data.packing import IGNORE, Batch
 from lmkit.errors import UserError
-from lmkit.network import Decoder, MultiToken
-from lmkit.network.multi_token import shifted
+from lmkit.network import Decoder, FurtherHeads
+from lmkit.network.further_heads import shifted
 from lmkit.optim import Schedule, WarmupCosine
 from lmkit.tasks.task import Task
 from lmkit.tasks.token_losses import row_losses, token_loss
@@ -39,13 +39,13 @@ class Pretraining(Task):
         compile: bool = False,
         transforms: list[Transform] | None = None,
         chunk: int = 2048,
-        multi_token: Callable[[Decoder], MultiToken] | None = None,
+        multi_token: Callable[[Decoder], FurtherHeads] | None = None,
     ) -> None:
         super().__init__(network, optimizer, schedule, compile, transforms)
         if chunk < 1:
             raise UserError(f"chunk is {chunk}: give the number of tokens whose logits may exist at once, 1 or more")
         self.chunk = chunk
-        self.multi_token: MultiToken | None = None
+        self.multi_token: FurtherHeads | None = None
         self._multi_token = multi_token
 
     def build(self) -> None:
@@ -72,7 +72,7 @@ class Pretraining(Task):
         for k, later in enumerate(steps, 1):
             targets = shifted(batch.targets, batch.documents, k, IGNORE)
             further, _ = token_loss(self.network, later, targets, self.chunk)
-            beside = beside + self.multi_token.weight / len(self.multi_token.steps) * further
+            beside = beside + self.multi_token.weight / self.multi_token.count * further
         return loss, count, beside + self.side_loss() * count
 
     def states(self, network: Any, tokens: Tensor) -> list[Tensor]:

@@ -8,6 +8,7 @@ from torch import nn
 
 from lmkit.kinds import KINDS
 from lmkit.layers import MLP, RMSNorm, SelfAttention
+from lmkit.network import Decoder
 
 
 class Size(NamedTuple):
@@ -41,6 +42,7 @@ VALUES: dict[str, Callable[[Size], Any]] = {
     "norm": lambda size: RMSNorm,
     "attention": lambda size: SelfAttention(size.dim, size.heads),
     "feed_forward": lambda size: MLP(size.dim),
+    "network": lambda size: Decoder(VOCABULARY, size.context, size.dim, size.depth, size.heads),
     "steps": lambda size: STEPS,
     "params": lambda size: [nn.Linear(size.dim, size.dim, bias=False).weight],
 }

@@ -2,6 +2,7 @@
 
 import inspect
 import typing
+from collections.abc import Callable
 from copy import copy
 from functools import partial
 from pathlib import Path
@@ -56,6 +57,12 @@ def choose(cls: type, parameters: list[inspect.Parameter], size: Size) -> dict[s
         elif (part := _part(hint, size, reading=issubclass(cls, EncoderDecoder))) is not None:
             chosen[parameter.name] = part
     return chosen
+
+
+def network_of(asked: type, size: Size, **parts: Any) -> Any:
+    """A recipe of a small network of a class, or of a decoder where that is left open; `parts` are a transformer's."""
+    recipe = _part(Callable[[], asked], size, reading=False)
+    return recipe if issubclass(asked, EncoderDecoder) else partial(recipe, **parts)
 
 
 def small(network: type[Transformer], size: Size, **parts: Any) -> partial[Any]:

@@ -2,13 +2,23 @@
 
 from typing import Any
 
-from lmkit.network import Network
+from lmkit.network import FurtherHeads, Network
+from lmkit.testing.from_file import FILES, FromFile
+from lmkit.testing.further import Further
 from lmkit.testing.given import kind_of
 from lmkit.testing.layer import LAYERS, Layer
 from lmkit.testing.subject import Subject
+from lmkit.testing.transforming import Transforming
 from lmkit.testing.whole import Whole
+from lmkit.transforms import Transform
 
-FAMILIES: dict[type, type[Subject]] = {**dict.fromkeys(LAYERS, Layer), Network: Whole}
+FAMILIES: dict[type, type[Subject]] = {
+    **dict.fromkeys(LAYERS, Layer),
+    **dict.fromkeys(FILES, FromFile),
+    Network: Whole,
+    FurtherHeads: Further,
+    Transform: Transforming,
+}
 """The subject of each kind; `Subject` for those that are not named."""
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lmkit.network import Network
+from lmkit.network import FurtherHeads, Network
+from lmkit.testing.further import Further
 from lmkit.testing.given import VOCABULARY
 from lmkit.testing.layer import LAYERS, Layer
 from lmkit.testing.reading import stir
@@ -60,7 +61,7 @@ class Whole(Subject):
         return sum(each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in needed) - 1  # but for self
 
 
-MODULES = (*LAYERS, Network)
-"""The kinds that are modules, and are made, stirred and called by `Layer` or `Whole`."""
+MODULES = (*LAYERS, Network, FurtherHeads)
+"""The kinds that are modules, and are made, stirred and called by `Layer`, `Whole` or `Further`."""
 
-Module = Layer | Whole
+Module = Layer | Whole | Further

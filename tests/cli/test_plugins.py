@@ -212,7 +212,9 @@ def test_the_snippet_of_a_class_makes_a_recipe_with_it(parser, tmp_path, kind, c
     task.rehearse(440)
     if issubclass(cls, torch.nn.Module) and kind != "task":
         with torch.device("meta"):
-            assert any(type(module) is cls for module in task._network().modules())
+            network = task._network()
+            parts = [network, task._multi_token(network)] if kind == "multi_token" else [network]
+            assert any(type(module) is cls for part in parts for module in part.modules())
 
 
 def test_show_tells_options_cost_and_use(run):
@@ -240,6 +242,7 @@ def test_show_tells_options_cost_and_use(run):
         ("Files", ["from where the command runs", "      source:\n        class_path: Files"]),
         ("Repetition", ["2112.11446", "      filters:\n      - class_path: Repetition", "(0.2, 0.18, 0.16)"]),
         ("AdamW", ["optimizer, torch", "lr: 0.001"]),
+        ("MultiToken", ["multi_token, built-in, arXiv:2412.19437", "Given by what uses it: network", "  multi_token:"]),
         ("WarmupCosine", ["Given by what uses it: steps", "optimizer steps of the rise"]),
     ],
 )
@@ -364,6 +367,7 @@ def test_what_new_writes_trains_at_once(run, begun, toy, texts):
         assert not re.search(r"\bTemplate\b", text)
     options = [f"--model.network.{kind}={names[kind]}" for kind in ("norm", "attention", "position", "block")]
     options += [f"--model.{kind}={names[kind]}" for kind in ("schedule", "optimizer")]
+    options += [f"--model.transforms=[{names['transform']}]"]
     options += [f"--model.network.feed_forward={names['feed_forward']}", f"--trainer.callbacks={names['callback']}"]
     options += [f"--model.network.feed_forward.activation={names['activation']}", "--plugins=begun"]
     Path("all.txt").write_text("\n<|endoftext|>\n".join(p.read_text() for p in sorted(texts.iterdir())))

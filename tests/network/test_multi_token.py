@@ -11,7 +11,7 @@ from torch import nn
 from lmkit.data.packing import IGNORE, Batch
 from lmkit.errors import UserError
 from lmkit.network import Decoder, MultiToken
-from lmkit.network.multi_token import shifted
+from lmkit.network.further_heads import shifted
 from lmkit.tasks import Pretraining
 
 V, T, D = 30, 12, 16

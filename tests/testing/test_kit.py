@@ -10,25 +10,27 @@ import torch
 
 import lmkit.callbacks.throughput
 from lmkit.callbacks import KeepRecipe
-from lmkit.data.chat_templates import JinjaFile
+from lmkit.data.chat_templates import ChatML, JinjaFile
+from lmkit.data.corpus import Files
 from lmkit.data.text import Text
 from lmkit.errors import UserError
 from lmkit.kinds import KINDS
 from lmkit.layers import MLP, ReLUSquared, RMSNorm, SelfAttention, SiLU
-from lmkit.network import CrossPreNorm
+from lmkit.network import CrossPreNorm, MultiToken
 from lmkit.optim.schedules import WarmupCosine
 from lmkit.testing import CHECKS, Result, check, check_all, conformance, subject_of, table
 from lmkit.testing.command import _read
 from lmkit.testing.given import VALUES, kind_of
 from lmkit.testing.kit import checks_of, title
 from lmkit.testing.targets import known, resolve
+from lmkit.transforms import Checkpointing, Freeze
 from tests.conftest import ROOT
-from tests.testing import broken, broken_callbacks, broken_tasks
+from tests.testing import broken, broken_callbacks, broken_sources, broken_tasks, broken_transforms
 
 SLOW = {"compiles whole"}
 PLUGINS = sorted((ROOT / "plugins").glob("*.py"))
-UNCHECKED = {KeepRecipe, Text, JinjaFile}
-"""The first is given what no recipe says; the others are checked with a small text, and with a file."""
+UNCHECKED = {KeepRecipe, Text}
+"""The first is given what no recipe says; the second is checked with a small text."""
 BUILT_IN = [cls for cls in known() if cls.__module__.startswith("lmkit.") and cls not in UNCHECKED]
 SUBJECT = cache(subject_of)
 
@@ -69,6 +71,51 @@ def test_text_conforms(few, documents, monkeypatch, tmp_path_factory):
     assert [result for result in check(Text, options) if result.status != "pass"] == []
 
 
+def passes(cls, options):
+    return [result for result in check(cls, options) if result.status != "pass"] == []
+
+
+def test_what_reads_files_conforms_with_those_that_are_named(tmp_path):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "one.txt").write_text("One text.\n")
+    (tmp_path / "texts" / "many.jsonl").write_text('{"text": "A line."}\n' * 9)
+    found = {result.check: result for result in check(Files, {"path": str(tmp_path / "texts")})}
+    assert found.pop("documents").figure == "10 documents"
+    assert {name: result.said for name, result in found.items() if result.status != "pass"} == {
+        "invalid bytes": "it has no option `path` that the kit could give a file of its own",
+        "streams": "what it reads, 73 characters, is too little to tell",
+    }
+    (tmp_path / "own.jinja").write_text(ChatML().text)
+    assert passes(JinjaFile, {"path": str(tmp_path / "own.jinja"), "end_of_turn": "<|im_end|>"})
+    assert not passes(JinjaFile, {"path": str(tmp_path / "own.jinja")})  # by eos_token it does not end
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    assert set(before) == {tmp_path / "texts/one.txt", tmp_path / "texts/many.jsonl", tmp_path / "own.jinja"}
+
+
+def test_a_file_of_the_kits_that_a_source_cannot_read_is_told_and_not_judged():
+    found = [result for result in check(broken_sources.Picky) if result.status != "pass"]
+    assert {result.said for result in found} == {
+        "it cannot read what the kit gives it as path (ValueError: no Parquet file): name that by --options"
+    }
+    assert len(found) == 7
+
+
+def test_a_transform_conforms_with_its_options_and_is_not_judged_by_those_that_do_not_suit():
+    assert passes(Freeze, {"names": ["blocks.*", "norm.*"], "but": ["*norm.weight"]})
+    assert passes(Checkpointing, {"every": 2})
+    everything = {result.check: result.said for result in check(Freeze, {"names": ["*"]}) if result.status != "pass"}
+    assert everything == {"what is to learn learns": "nothing of the network is left to learn"}
+    (said,) = {result.said for result in check(broken_transforms.Patterns) if result.status == "n/a"}
+    assert said.startswith(
+        "with patterns of the kit's choice it fails (UserError: 'checked', in Freeze's names, is the"
+    )
+    assert said.endswith("name that by --options")
+
+
+def test_heads_for_later_tokens_conform_with_several_steps():
+    assert passes(MultiToken, {"count": 3})
+
+
 @pytest.mark.parametrize("file", PLUGINS, ids=[file.stem for file in PLUGINS])
 def test_a_plugin_conforms(file, capsys):
     assert check_all([str(file)]) == 0, capsys.readouterr().out
@@ -87,14 +134,8 @@ def test_attention_conforms_with_its_options(options):
     assert [result for result in found if result.status != "pass"] == []
 
 
-GENERIC_ONLY = {"transform", "source", "filter", "chat_template"}
-"""Kinds that have no checks of their own yet."""
-
-
-def test_each_kind_has_a_check_and_every_name_is_its_own():
-    generic = [name for name, kind in KINDS.items() if len(checks_of(kind.base)) < 3]
-    assert {*generic} <= GENERIC_ONLY
-    assert all(len(checks_of(kind.base)) >= 2 for kind in KINDS.values())
+def test_each_kind_has_checks_of_its_own_and_every_name_is_its_own():
+    assert all(len(checks_of(kind.base)) >= 3 for kind in KINDS.values())
     assert len({one.name for one in CHECKS}) == len(CHECKS)
 
 

@@ -12,11 +12,14 @@ from lmkit.cli.plugins.snippet import SIZES, required
 from lmkit.errors import UserError
 from lmkit.kinds import Kind
 from lmkit.layers import At, Memory
-from lmkit.network import Transformer
+from lmkit.network import Decoder, Transformer
 from lmkit.registry import build
 
 BESIDE = {"depth": 1, "experts": 8, "active": 2}
 """What a layer is given that is no size of the network around it."""
+
+CALLS = ({"x"}, {"x", "at"}, {"x", "positions"}, {"network", "hidden", "tokens", "documents"})
+"""What the forward of a layer, or of further heads, takes."""
 
 
 class Size(NamedTuple):
@@ -48,8 +51,8 @@ class Cost(NamedTuple):
 def can_count(kind: Kind) -> bool:
     """Whether the classes of a kind are layers, called with what a network has at hand."""
     forward = inspect.signature(kind.base.forward).parameters if hasattr(kind.base, "forward") else {}
-    called = {*forward} - {"self"} in ({"x"}, {"x", "at"}, {"x", "positions"})
-    return called and {*kind.given} <= {*inspect.signature(Transformer).parameters, *BESIDE}
+    called = {*forward} - {"self"} in CALLS
+    return called and {*kind.given} <= {*inspect.signature(Transformer).parameters, *BESIDE, "network"}
 
 
 def cost(cls: type, kind: Kind, size: Size) -> Cost:
@@ -77,11 +80,17 @@ def _make(cls: type, kind: Kind, size: Size) -> nn.Module:
     usual |= size._asdict() | BESIDE
     usual["attention"] = usual["attention"](size.dim, size.heads)
     usual["feed_forward"] = usual["feed_forward"](size.dim)
+    usual["network"] = _network(size)
     options = required(cls, len(kind.given), SIZES | size._asdict())
     path = f"{cls.__module__}.{cls.__qualname__}"
     recipe: Any = Callable[[Any] * len(kind.given), kind.base]
     layer: nn.Module = build(recipe, {"class_path": path, "init_args": options})(*(usual[name] for name in kind.given))
     return layer
+
+
+def _network(size: Size) -> Decoder:
+    """A network that heads for later tokens are given."""
+    return Decoder(SIZES["vocab_size"], size.context, size.dim, 1, size.heads)
 
 
 def _flops(layer: nn.Module, kind: Kind, size: Size) -> int:
@@ -91,11 +100,15 @@ def _flops(layer: nn.Module, kind: Kind, size: Size) -> int:
         "x": x,
         "at": At(memory=Memory(torch.zeros_like(x, requires_grad=True), None)),
         "positions": torch.arange(size.context).unsqueeze(0),
+        "network": _network(size),
+        "hidden": x,
+        "tokens": torch.zeros(1, size.context, dtype=torch.long),
+        "documents": None,
     }
     names = [name for name in inspect.signature(kind.base.forward).parameters if name != "self"]  # type: ignore[attr-defined]
     with FlopCounterMode(display=False) as counter:
         y = layer(*(inputs[name] for name in names))
-        for result in y if isinstance(y, tuple) else (y,):
-            if isinstance(result, Tensor) and result.requires_grad:
-                result.sum().backward(retain_graph=True)
+        results = [result for result in ((y,) if isinstance(y, Tensor) else y) if isinstance(result, Tensor)]
+        if learned := [result.sum() for result in results if result.requires_grad]:
+            torch.stack(learned).sum().backward()
     return int(counter.get_total_flops())

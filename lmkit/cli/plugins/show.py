@@ -62,10 +62,11 @@ def _page(cls: type, kind: str, size: Size) -> str:
 
 def _cost(cls: type, kind: str, size: Size) -> str:
     counted = cost(cls, KINDS[kind], size)
+    apart = ", logits apart" if "network" in KINDS[kind].given else ""
     flops = (
         f"FLOPs cannot be counted ({counted.flops})"
         if isinstance(counted.flops, str)
-        else f"{counted.flops:,.0f} FLOPs a training token, forward and backward (of matrix products)"
+        else f"{counted.flops:,.0f} FLOPs a training token, forward and backward (of matrix products{apart})"
     )
     at = f"dim {size.dim}, {size.heads} heads, context {size.context}"
     return f"At {at}: {counted.parameters:,} parameters, {flops}."

@@ -26,11 +26,13 @@ class ChatTemplate(ABC):
         special_tokens: what it writes that the tokenizer has to know as one token each.
         end_of_turn: the special token by which the assistant ends, where generation has to stop; none: `eos_token`.
         roles: who may speak.
+        rewrites: whether a later message changes what is written of earlier ones, as where thoughts are left out.
     """
 
     special_tokens: tuple[str, ...] = ()
     end_of_turn: str | None = None
     roles: tuple[str, ...] = ("system", "user", "assistant", "tool")
+    rewrites: bool = False
 
     def __init__(self) -> None:
         with told(self.name):
