@@ -16,6 +16,8 @@ T = TypeVar("T")
 
 GRACE = 20.0
 """Seconds that a run has, after it was interrupted, to end by itself."""
+PAUSE = 0.05
+"""Seconds between two looks at what is running."""
 
 
 class Start(NamedTuple):
@@ -53,20 +55,22 @@ def run_all(
     """
     waiting, free = deque(jobs), deque(devices)
     running: dict[subprocess.Popen[bytes], tuple[T, str | None, float]] = {}
-    with _told_to_stop():
+    with _told_to_stop() as told:
         try:
             while waiting or running:
-                while waiting and free:
+                while waiting and free and not told:
                     job, device = waiting.popleft(), free.popleft()
                     process = _start(begin(job), device, inherited)
                     running[process] = job, device, time.monotonic()
+                if told:
+                    raise KeyboardInterrupt
                 for process in [process for process in running if process.poll() is not None]:
                     job, device, start = running.pop(process)
                     free.append(device)
                     end(job, Ended(process.returncode, time.monotonic() - start))
-                time.sleep(0.05)
+                time.sleep(PAUSE)
         finally:
-            _stop(running)
+            _stop(running, told)
 
 
 def error_line(log: Path, code: int) -> str:
@@ -93,22 +97,18 @@ def _start(start: Start, device: str | None, inherited: int) -> subprocess.Popen
         )
 
 
-def _stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
+def _stop(processes: Iterable[subprocess.Popen[bytes]], told: Sequence[int]) -> None:
     """Interrupts processes, and kills those that have not ended in time, or at once if told to stop again."""
-    left = list(processes)
-    try:
-        for process in left:
-            _signal(process, signal.SIGINT)
-        deadline = time.monotonic() + GRACE
-        while any(process.poll() is None for process in left) and time.monotonic() < deadline:
-            time.sleep(0.05)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        for process in left:
-            if process.poll() is None:
-                _signal(process, signal.SIGKILL)
-            process.wait()
+    left, times = list(processes), len(told)
+    for process in left:
+        _signal(process, signal.SIGINT)
+    deadline = time.monotonic() + GRACE
+    while any(process.poll() is None for process in left) and time.monotonic() < deadline and len(told) <= times:
+        time.sleep(PAUSE)
+    for process in left:
+        if process.poll() is None:
+            _signal(process, signal.SIGKILL)
+        process.wait()
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
@@ -117,27 +117,30 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
 
 
 @contextmanager
-def _told_to_stop() -> Iterator[None]:
-    """Has this process answer a closed terminal and a request to end as it answers Ctrl-C.
+def _told_to_stop() -> Iterator[list[int]]:
+    """Has this process note a closed terminal and a request to end as it notes Ctrl-C; gives the list of those noted.
 
+    Noted and no more, for an exception between the start of a run and its entry among the running would leave it alone.
     What it was started to ignore, in the background or by nohup, it goes on to ignore, but by a handler: what is
     ignored outright is ignored by the processes that it starts too, which could then not be interrupted.
     """
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+    told: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        told.append(number)
 
     def ignore(number: int, frame: FrameType | None) -> None:
         pass
 
     if threading.current_thread() is not threading.main_thread():  # which alone may handle signals
-        yield
+        yield told
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     for number, handler in before.items():
-        signal.signal(number, ignore if handler is signal.SIG_IGN else interrupt)
+        signal.signal(number, ignore if handler is signal.SIG_IGN else note)
     try:
-        yield
+        yield told
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

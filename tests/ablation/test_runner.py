@@ -100,6 +100,23 @@ def test_when_it_is_stopped_its_jobs_are_interrupted(tmp_path, pipe, listening, 
     assert job.with_suffix(".stopped").is_file()
 
 
+def test_a_run_is_not_left_alone_if_it_is_stopped_while_it_is_started(tmp_path, pipe, monkeypatch):
+    code = "import time\ntry: print('up', flush=True); time.sleep(30)\nexcept KeyboardInterrupt: print('stopped')"
+    start, log = runner._start, tmp_path / "0.txt"
+
+    def told_meanwhile(*arguments):
+        process = start(*arguments)
+        while not log.read_text():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return process
+
+    monkeypatch.setattr(runner, "_start", told_meanwhile)
+    with pytest.raises(KeyboardInterrupt):
+        run_all([0], [None], python(tmp_path, code), lambda *_: None, pipe)
+    assert log.read_text() == "up\nstopped\n"
+
+
 def test_a_job_that_does_not_answer_is_killed(tmp_path, pipe, listening, monkeypatch):
     monkeypatch.setattr(runner, "GRACE", 0.1)
     code = (
