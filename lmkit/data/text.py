@@ -37,8 +37,8 @@ class Text(LightningDataModule):
 
     def __init__(  # noqa: PLR0913, PLR0917 (the signature is the configuration)
         self,
-        source: Source | str = STANDARD_LIBRARY,
-        validation_source: Source | str | None = None,
+        source: Source | str | Path = STANDARD_LIBRARY,
+        validation_source: Source | str | Path | None = None,
         validation_fraction: float = 0.05,
         documents: Literal["joined", "separate"] = "joined",
         tokenizer: str | None = None,

@@ -150,3 +150,11 @@ def test_the_printed_recipe_names_a_source_as_it_was_given(run, capsys, options,
         run("fit", "-c", RECIPE, *given, "--print_config")
     assert leaving.value.code == 0
     assert yaml.safe_load(capsys.readouterr().out)["data"]["init_args"]["source"] == source
+
+
+def test_a_text_that_names_a_file_is_not_read_in_search_of_a_class(run, toy, texts, capsys):
+    options = [f"--data.source={texts}/1.txt", f"--data.validation_source={texts}/2.txt"]
+    with pytest.raises(SystemExit):
+        run("fit", "-c", RECIPE, *toy, *options, "--print_config")
+    data = yaml.safe_load(capsys.readouterr().out)["data"]["init_args"]
+    assert (data["source"], data["validation_source"]) == (f"{texts}/1.txt", f"{texts}/2.txt")

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from lmkit.data.corpus import standard_library
@@ -67,12 +68,14 @@ class StandardLibrary(Source):
         return STANDARD_LIBRARY
 
 
-def source_of(source: Source | str) -> Source:
+def source_of(source: Source | str | Path) -> Source:
     """The source that a recipe means by a text: "stdlib" is the standard library, any other a path.
+
+    A `Path` among its types keeps jsonargparse from reading the file that a text names, in search of a class.
 
     Raises:
         UserError: the text is empty.
     """
     if isinstance(source, Source):
         return source
-    return StandardLibrary() if source == STANDARD_LIBRARY else Files(source)
+    return StandardLibrary() if source == STANDARD_LIBRARY else Files(str(source))
