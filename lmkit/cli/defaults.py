@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 
 from lmkit.callbacks import (
@@ -63,6 +64,8 @@ def trainer_options(command: str, given: Any, folder: Path, resumed_step: int) -
     }
     if isinstance(given.val_check_interval, int):  # in optimizer steps; Lightning counts micro-batches
         options["val_check_interval"] = given.val_check_interval * given.accumulate_grad_batches
+    if given.fast_dev_run:  # a trial keeps nothing
+        options["enable_checkpointing"] = any(isinstance(callback, ModelCheckpoint) for callback in own)
     if given.logger in (None, True):
         options["logger"] = _loggers(folder, resumed_step) if command == "fit" else False
     return options
@@ -82,7 +85,7 @@ def _callbacks(command: str, given: Any, folder: Path) -> list[Callback]:
     callbacks: list[Callback] = [Throughput(), FinalValidation(), Samples(), ExactResume(), OptimizerOptions()]
     if given.enable_progress_bar is not False:
         callbacks.append(ProgressBar())
-    if given.enable_checkpointing is not False:
+    if given.enable_checkpointing is not False and not given.fast_dev_run:
         callbacks.append(BestAndLast(folder))
     return callbacks
 

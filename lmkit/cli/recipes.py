@@ -49,8 +49,11 @@ def read_recipes(arguments: Sequence[str]) -> Recipes:
         plugins += [_locate(plugin, Path(value).parent) for plugin in _plugins_of(Path(value))]
         rest += [option, value]
     name = _name(paths[0]) if paths else "run"
-    if not paths and any(option.partition("=")[0].endswith(".help") for option in rest[1:]):
+    options = [argument.partition("=")[0] for argument in rest]
+    if not paths and any(option.endswith(".help") for option in options[1:]):
         rest.insert(1, "--model=Pretraining")  # whose network has all the parts that help may be asked for
+    elif not paths and "--model" not in options and any(option.startswith("--model.") for option in options):
+        raise UserError("no recipe is named whose parts to change: give one, as in --config recipes/gpt-small.yaml")
     return Recipes(name, list(dict.fromkeys(plugins)), rest)
 
 

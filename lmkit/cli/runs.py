@@ -1,6 +1,8 @@
 """Where a run lives: `runs/<name>/<version>/`, and which checkpoint `last` or `best` means."""
 
 import re
+import shutil
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -34,6 +36,14 @@ def new_folder(root: Path, name: str) -> Path:
             ) from error
         return folder
     raise AssertionError
+
+
+def remove_folder(folder: Path) -> None:
+    """Removes the folder of a run that took no step, and those above it that were made for it alone."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for parent in (folder.parent, *([Path(ROOT)] if folder.parent.parent == Path(ROOT) else [])):
+        with suppress(OSError):  # other runs are there
+            parent.rmdir()
 
 
 def resolve(ckpt_path: str, root: Path, name: str, preferred: tuple[str, ...]) -> Path:

@@ -1,6 +1,5 @@
 """`lmkit fit`, `validate`, `test`, `predict`: LightningCLI, with runs in folders, default callbacks and a report."""
 
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from lmkit.cli.precision import choose_precision
 from lmkit.cli.quiet import quieten
 from lmkit.cli.recipes import read_recipes
 from lmkit.cli.resume import check_same_model, check_unfinished, precision_of
-from lmkit.cli.runs import ROOT, folder_of, new_folder, resolve
+from lmkit.cli.runs import ROOT, folder_of, new_folder, remove_folder, resolve
 from lmkit.data.corpus import StandardLibrary
 from lmkit.errors import UserError
 from lmkit.kinds import load
@@ -61,7 +60,7 @@ class CLI(LightningCLI):
         except BaseException:
             trainer = getattr(self, "trainer", None)
             if self._new and (trainer is None or trainer.global_step == 0):
-                shutil.rmtree(self._new, ignore_errors=True)
+                remove_folder(self._new)
             raise
 
     def _run(self, arguments: list[str]) -> None:

@@ -108,6 +108,7 @@ class CrossAttention(Attention):
     """
 
     reads_memory = True
+    hears_position = False
     shards: ClassVar[dict[str, str]] = {"q": "columns", "k": "columns", "v": "columns", "out": "rows"}
 
     def __init__(

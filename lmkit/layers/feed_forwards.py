@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from lmkit.errors import UserError
 from lmkit.layers.activations import GELU, SiLU
 from lmkit.layers.kinds import Activation, FeedForward
 from lmkit.layers.weights import Linear
@@ -30,7 +31,7 @@ class MLP(FeedForward):
         bias: bool = False,
     ) -> None:
         super().__init__()
-        hidden = 4 * dim if hidden is None else hidden
+        hidden = check_hidden(4 * dim if hidden is None else hidden)
         self.up = Linear(dim, hidden, bias)
         self.activation = activation()
         self.out = Linear(hidden, dim, bias)
@@ -61,7 +62,7 @@ class Gated(FeedForward):
         bias: bool = False,
     ) -> None:
         super().__init__()
-        hidden = -(-8 * dim // (3 * 32)) * 32 if hidden is None else hidden
+        hidden = check_hidden(-(-8 * dim // (3 * 32)) * 32 if hidden is None else hidden)
         self.gate = Linear(dim, hidden, bias)
         self.up = Linear(dim, hidden, bias)
         self.activation = activation()
@@ -70,3 +71,16 @@ class Gated(FeedForward):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) to (B, T, D)."""
         return self.out(self.activation(self.gate(x)) * self.up(x))
+
+
+def check_hidden(hidden: int) -> int:
+    """The width of the middle.
+
+    Raises:
+        UserError: it is none.
+    """
+    if hidden < 1:
+        raise UserError(
+            f"hidden is {hidden}: give the width of the middle, 1 or more, or leave it out for the usual one"
+        )
+    return hidden

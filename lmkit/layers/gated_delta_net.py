@@ -38,6 +38,7 @@ class GatedDeltaNet(Attention):
         chunk: tokens that are computed at once, which changes the speed only; 32 is the fastest on a CPU.
     """
 
+    hears_position = False
     shards: ClassVar[dict[str, str]] = {
         **dict.fromkeys(("q", "k", "v", "a", "b", "z"), "columns"),
         **dict.fromkeys(("q_conv", "k_conv", "v_conv", "decay.A_log", "decay.dt_bias"), "columns"),

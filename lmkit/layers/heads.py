@@ -18,11 +18,12 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor, whole: bool = False) -> Tensor:
     Raises:
         UserError: the heads have fewer than R numbers, or more where all were to be rotated.
     """
-    width = cos.size(-1)
-    if width > x.size(-1) or (whole and width < x.size(-1)):
+    width, there = cos.size(-1), x.size(-1)
+    if width > there or (whole and width < there):
+        fitting = f"{there}, or to less for a part of them" if there % 2 == 0 else f"{there - 1} or less, for a part"
         raise UserError(
-            f"the position rotates {width} numbers of a head, but the attention's have {x.size(-1)}: set the "
-            f"position's width (of Rotary and its kin) to {x.size(-1)}, or to less for a part of them"
+            f"the position rotates {width} numbers of a head, but the attention's have {there}: set the position's "
+            f"width (of Rotary and its kin) to {fitting}"
         )
     turned, rest = x[..., :width], x[..., width:]
     first, second = turned.chunk(2, dim=-1)

@@ -155,6 +155,9 @@ class Attention(nn.Module, ABC):
     reads_memory: ClassVar[bool] = False
     """Whether it looks at what an encoder has read, so that it works in the decoder of an `EncoderDecoder` only."""
 
+    hears_position: ClassVar[bool] = True
+    """Whether it heeds the rotation and the bias of `At`, which one that orders tokens by itself may leave alone."""
+
     out: nn.Module
 
     @abstractmethod

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lmkit.errors import UserError
 from lmkit.layers.kinds import Norm
 
 
@@ -19,7 +20,7 @@ class LayerNorm(Norm):
 
     def __init__(self, dim: int, eps: float = 1e-5, bias: bool = True, weight: bool = True) -> None:
         super().__init__()
-        self.shape, self.eps = (dim,), eps
+        self.shape, self.eps = (dim,), check_eps(eps)
         self.weight = nn.Parameter(torch.empty(dim)) if weight else None
         self.bias = nn.Parameter(torch.empty(dim)) if bias else None
         self.reset_parameters()
@@ -47,7 +48,7 @@ class RMSNorm(Norm):
 
     def __init__(self, dim: int, eps: float = 1e-6, weight: bool = True) -> None:
         super().__init__()
-        self.shape, self.eps = (dim,), eps
+        self.shape, self.eps = (dim,), check_eps(eps)
         self.weight = nn.Parameter(torch.empty(dim)) if weight else None
         self.reset_parameters()
 
@@ -165,3 +166,14 @@ class NoNorm(Norm):
 def _as(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     """The tensor, if there is one, in that dtype: fused kernels want one dtype for all."""
     return None if tensor is None else tensor.to(dtype)
+
+
+def check_eps(eps: float) -> float:
+    """What is added under a root.
+
+    Raises:
+        UserError: it is negative.
+    """
+    if eps < 0:
+        raise UserError(f"eps is {eps}: give a small number that is not negative, such as 1e-6")
+    return eps

@@ -1,7 +1,8 @@
 """What must fit together before a run starts: parts, data and trainer, each told in one line where it does not."""
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,6 +11,10 @@ from torch import Tensor
 
 from lmkit.errors import RunError, UserError
 from lmkit.network import Network
+from lmkit.network.transformer import Transformer
+
+MOST_BUILT = 200_000_000
+"""Parameters of the largest network that is built in earnest to find out why it does not run."""
 
 
 def rehearse(
@@ -29,24 +34,54 @@ def rehearse(
     if steps < 1:
         raise UserError("a run's length is counted in optimizer steps: set trainer.max_steps, for example to 1000")
     schedule(steps)
-    try:
-        with torch.device("meta"):
-            built = network()
-    except UserError:
-        raise
-    except Exception as error:  # of a part's constructor, which may be a plugin's
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        raise UserError(
-            f"the network cannot be built: {type(error).__name__}: {error} ({where.filename}:{where.lineno}); "
-            "mend the part or its options"
-        ) from error
+    with _told("the network cannot be built"), torch.device("meta"):
+        built = network()
     try:
         with torch.device("meta"):
             run(built)
+            check_heard(built)
     except UserError:
         raise
-    except Exception:  # of a part that cannot run without its numbers; if it is a defect, the run will tell
-        return
+    except Exception:  # a defect, or a part that cannot run without its numbers
+        if sum(parameter.numel() for parameter in built.parameters()) <= MOST_BUILT:
+            with _told("the network cannot be run"), torch.random.fork_rng(), torch.no_grad():
+                run(network())
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Turns an exception of a part, which may be a plugin's, into a `UserError` that says where it came from."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        raise UserError(
+            f"{what}: {type(error).__name__}: {error} ({where.filename}:{where.lineno}); mend the part or its options, "
+            "and try a part of your own by `lmkit plugins check`"
+        ) from error
+
+
+def check_heard(network: Network) -> None:
+    """Looks whether what a position tells the layers is heard by one of them.
+
+    Raises:
+        UserError: it is not, so that the position changes nothing.
+    """
+    for part in network.modules():
+        if not isinstance(part, Transformer):
+            continue
+        row = torch.zeros(1, 1, dtype=torch.long)
+        _, ats = part.embed(row, row)
+        told = [at.rotation is not None or at.bias is not None for at in ats]
+        blocks: Any = part.blocks
+        deaf = {type(block.attention).__name__ for block in blocks if not block.attention.hears_position}
+        if any(told) and all(not block.attention.hears_position for block in blocks):
+            raise UserError(
+                f"no layer hears the position {type(part.position).__name__}: {', '.join(sorted(deaf))} orders tokens "
+                "by itself; set position to NoPosition, or let a pattern have layers of another attention"
+            )
 
 
 def check_data(network: Network, data: Any, ids_needed: int) -> None:

@@ -126,6 +126,10 @@ RECIPE = RECIPES / "gpt-small.yaml"
         (["--data.source=empty"], ["empty"]),
         (["--data.tokenizer=nowhere.json"], ["nowhere.json"]),
         (["--plugins=nowhere.py"], ["no plugin nowhere.py"]),
+        (["--model.network.norm.eps=-1"], ["eps is -1", "not negative"]),
+        (["--model.network.feed_forward.hidden=-4"], ["hidden is -4", "1 or more"]),
+        (["--model.network.attention.head_dim=5"], ["width", "to 4 or less"]),
+        (["--model.network.attention=GatedDeltaNet"], ["no layer hears the position Rotary", "NoPosition"]),
         (["--model.network.depth=0"], ["depth is 0", "model.network.depth"]),
         (["--model.network.block.dropout=1.5"], ["the network cannot be built", "dropout"]),
         (["--plugins=half.py", "--model.network.norm=Half"], ["Half owns scale but has no reset_parameters"]),
@@ -171,6 +175,7 @@ def test_a_mistake_gets_one_line(run, toy, options, parts):
         (["generate", "x", "--count=0"], ["--count is 0"]),
         (["generate", "x", "--seed=-1"], ["seed is -1"]),
         (["generate", "x", "--prompt=\udcff"], ["bytes are not UTF-8"]),
+        (["fit", "--model.network.norm=LayerNorm"], ["no recipe is named", "--config recipes/gpt-small.yaml"]),
         (["fit", "--config"], ["--config came without a value"]),
     ],
 )
@@ -271,11 +276,47 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
 
 
 def test_a_part_that_fails_leaves_no_folder(run, toy):
-    text = HALF.replace("Half", "Fails").replace("return x * self.scale", "return 1 / 0")
+    text = HALF.replace("Half", "Fails").replace(
+        "return x * self.scale", "return 1 / 0 if torch.is_grad_enabled() else x"
+    )
     Path("fails.py").write_text(text + "    reset_parameters = lambda self: torch.nn.init.ones_(self.scale)\n")
     with pytest.raises(ZeroDivisionError):
         run("fit", "-c", RECIPE, *toy, "--plugins=fails.py", "--model.network.norm=Fails")
-    assert not list(Path("runs").rglob("version_*"))
+    assert not Path("runs").exists()
+
+
+def test_parts_that_do_not_fit_are_told_before_data_is_prepared(run, toy):
+    wide = HALF.replace("Half", "Wide").replace(
+        "return x * self.scale", "return torch.cat([x, self.scale.expand_as(x)], -1)"
+    )
+    Path("wide.py").write_text(wide + "    reset_parameters = lambda self: torch.nn.init.ones_(self.scale)\n")
+    code, _, errors = run(
+        "fit", "-c", RECIPE, *toy, "--plugins=wide.py", "--model.network.norm=Wide", "--data.source=no"
+    )
+    assert code == 2
+    assert "the network cannot be run: RuntimeError" in errors
+    assert "lmkit plugins check" in errors
+    assert "Traceback" not in errors
+
+
+def test_a_part_that_needs_its_numbers_runs(run, toy):
+    asks = HALF.replace("Half", "Asks").replace("return x", "assert self.scale.sum().item() > 0\n        return x")
+    Path("asks.py").write_text(asks + "    reset_parameters = lambda self: torch.nn.init.ones_(self.scale)\n")
+    code, _, errors = run("fit", "-c", RECIPE, *toy, "--plugins=asks.py", "--model.network.norm=Asks")
+    assert code == 0, errors
+
+
+def test_a_trial_leaves_the_runs_that_are_there_alone(run, toy):
+    code, _, errors = run("fit", "-c", RECIPE, *toy)
+    assert code == 0, errors
+    before = {path: path.read_bytes() for path in Path("runs").rglob("*") if path.is_file()}
+    assert any(path.name == "last.ckpt" for path in before)
+    code, _, errors = run("fit", "-c", RECIPE, *toy, "--trainer.fast_dev_run=true")
+    assert code == 0, errors
+    assert {path: path.read_bytes() for path in Path("runs").rglob("*") if path.is_file()} == before
+    code, _, errors = run("fit", "-c", RECIPE, *toy, "--trainer.fast_dev_run=true", "--name=trial")
+    assert code == 0, errors
+    assert not Path("runs/trial").exists()
 
 
 def test_stopped_by_hand_it_says_how_to_go_on(run, toy):
