@@ -103,7 +103,7 @@ def run(arguments: Sequence[str]) -> None:
         plan = Plan(options.equal, options.seeds, planned, code())
         if kept:
             check_same(kept, plan, str(folder.path))
-        else:
+        elif plan.equal == "time":  # whose measurements stay if it is stopped
             folder.keep(plan)
         trials = Trials(folder, options.fit, rehearsals[0].devices(), inherited, options.keep_checkpoints, code)
         if plan.equal == "time":
