@@ -399,6 +399,14 @@ def test_a_mistake_gets_one_line_before_anything_is_trained(ablate, jobs, option
     assert not Path("runs").exists()
 
 
+def test_a_study_whose_costs_are_not_known_leaves_no_folder(ablate, jobs, monkeypatch):
+    monkeypatch.setattr(Rehearsal, "cost", lambda self: Cost(1, None, 1))
+    code, _, errors = ablate(*SWAP)
+    assert code == 2
+    assert "give --equal time or --equal steps" in errors
+    assert not Path("runs").exists()
+
+
 def test_without_a_recipe_one_is_asked_for(run):
     code, _, errors = run("ablate", *SWAP)
     assert code == 2
