@@ -1,6 +1,6 @@
 """How layers and small networks are stirred and read by the checks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from lmkit.layers import Memory
 from lmkit.network import Cache, Decoder
+
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
 def stir(module: Any, seed: int = 0) -> Any:
@@ -27,7 +29,7 @@ def memory(x: Tensor, documents: Tensor | None = None, part: slice = slice(0, 16
         documents: the document of each state (B, S); none if all are one.
         part: which of the states there are; with documents the first S.
     """
-    states = torch.randn(1, 160, x.size(-1), generator=torch.Generator().manual_seed(3)).to(x).expand(x.size(0), -1, -1)
+    states = torch.randn(1, 320, x.size(-1), generator=torch.Generator().manual_seed(3)).to(x).expand(x.size(0), -1, -1)
     return Memory(states[:, part if documents is None else slice(0, documents.size(1))], documents)
 
 
@@ -52,3 +54,33 @@ def seeded(function: Callable[..., Any], *arguments: Any, seed: int = 0) -> Any:
     """What a function gives after the random state is set."""
     torch.manual_seed(seed)
     return function(*arguments)
+
+
+def still(module: nn.Module) -> None:
+    """Sets what `nn.Dropout` draws to nothing."""
+    for part in module.modules():
+        if isinstance(part, DROPOUTS):
+            part.p = 0.0
+
+
+def weights(y: Tensor) -> Tensor:
+    """Random numbers in the shape of an output, always the same ones, to weigh it in a sum."""
+    return torch.randn(y.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64).to(y.dtype)
+
+
+def modes(module: nn.Module, once: Callable[[], Tensor]) -> Iterator[tuple[str, bool]]:
+    """Sets a module out of training and then into it; each time says so, and whether it draws random numbers.
+
+    In training without `nn.Dropout`, whose draws depend on the shapes and would hide what is looked for. A module that
+    differs from itself under one seed is not set into training: the check `repeats` says that of it.
+
+    Args:
+        module: a layer or a network.
+        once: reads something with it.
+    """
+    module.eval()
+    yield "", False
+    still(module.train())
+    one, again, other = (seeded(once, seed=seed) for seed in (0, 0, 1))
+    if torch.equal(one, again):
+        yield " in training", not torch.equal(one, other)

@@ -12,6 +12,7 @@ from lmkit.testing.checks import (
     export,
     filling,
     gradients,
+    inputs,
     network,
     optimizer,
     repeats,
@@ -20,6 +21,7 @@ from lmkit.testing.checks import (
     size,
     state,
     task,
+    window,
 )
 from lmkit.testing.suite import Check
 
@@ -27,12 +29,15 @@ CHECKS: tuple[Check, ...] = (
     constructor.signature,
     constructor.documented,
     dtypes.shape_and_dtype,
+    dtypes.float32,
     dtypes.bfloat16,
     dtypes.autocast,
+    inputs.untouched,
     causality.tokens,
     causality.gradients,
     apart.rows,
     apart.documents,
+    window.exact,
     cache.parity,
     cache.windowed,
     gradients.derivative,

@@ -6,49 +6,55 @@ from torch.autograd.gradcheck import GradcheckError, gradcheck
 from torch.func import functional_call
 
 from lmkit.testing.layer import LAYERS, Layer
-from lmkit.testing.reading import side_losses
+from lmkit.testing.reading import modes, side_losses, weights
 from lmkit.testing.results import Failed, NotApplicable, counted, finite
 from lmkit.testing.suite import check
 from lmkit.testing.whole import MODULES, Module
 
 SHORT = 5
+INPUT = "the input"
 TRIES = 4
 
 
 @check("gradients", LAYERS, "compute in x.dtype, which is float64 here, and mend the backward pass of custom functions")
 def derivative(subject: Layer) -> str | None:
-    """`torch.autograd.gradcheck` in its fast mode, for the input and each parameter by itself."""
+    """`torch.autograd.gradcheck` in its fast mode, for the input and each parameter."""
     layer, x = subject.layer(), subject.stream(2, SHORT)
-
-    class Call(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer = layer
-
-        def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-            # a weighed sum, because the fast mode weighs by positive numbers only, under which norms change little
-            return tuple((y * _weights(y)).sum() for y in subject.call(self.layer, x) if y.requires_grad)
-
-    call = Call()
-    tensors = {"the input": x} | {name: p for name, p in call.named_parameters() if p.requires_grad}
-    for name, tensor in tensors.items():
-        value = tensor.detach().clone().requires_grad_()
-
-        def run(value: Tensor, name: str = name) -> tuple[Tensor, ...]:
-            return call(value) if name == "the input" else functional_call(call, {name: value}, (x,))
-
-        try:
-            if run(value):  # else nothing depends on anything
-                gradcheck(run, (value,), fast_mode=True)
-        except GradcheckError as error:
-            said = name.removeprefix("layer.")
-            raise Failed(f"the gradient of {said} is not the derivative") from error
+    call = Call(subject, layer)
+    tensors = {INPUT: x} | {name: parameter for name, parameter in call.named_parameters() if parameter.requires_grad}
+    for when, _ in modes(layer, lambda: subject.call(layer, x)[0]):
+        if not _agrees(call, x, tensors):
+            wrong = [name.removeprefix("layer.") for name in tensors if not _agrees(call, x, {name: tensors[name]})]
+            raise Failed(f"the gradient of {', '.join(wrong) or 'a tensor'} is not the derivative{when}")
     return counted(len(tensors), "tensor")
 
 
-def _weights(y: Tensor) -> Tensor:
-    """Random numbers, always the same ones."""
-    return torch.randn(y.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64).to(y.dtype)
+class Call(torch.nn.Module):
+    """What a layer makes of a stream, as one number for each output that has a gradient."""
+
+    def __init__(self, subject: Layer, layer: torch.nn.Module) -> None:
+        super().__init__()
+        self.subject, self.layer = subject, layer
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(B, T, D) to scalars."""
+        # a weighed sum, because the fast mode weighs by positive numbers only, under which norms change little
+        return tuple((y * weights(y)).sum() for y in self.subject.call(self.layer, x) if y.requires_grad)
+
+
+def _agrees(call: Call, x: Tensor, tensors: dict[str, Tensor]) -> bool:
+    """Whether the gradients of some tensors, among them perhaps the input, are the derivatives."""
+    values = tuple(tensor.detach().clone().requires_grad_() for tensor in tensors.values())
+
+    def run(*values: Tensor) -> tuple[Tensor, ...]:
+        torch.manual_seed(0)
+        named = dict(zip(tensors, values, strict=True))
+        return functional_call(call, named, (named.pop(INPUT, x),))
+
+    try:
+        return not run(*values) or gradcheck(run, values, fast_mode=True)  # nothing, if nothing depends on anything
+    except GradcheckError:
+        return False
 
 
 @check("every parameter learns", MODULES, "use it in forward, or make it a buffer, or leave it out")
