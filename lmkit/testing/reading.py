@@ -68,8 +68,8 @@ def weights(y: Tensor) -> Tensor:
     return torch.randn(y.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64).to(y.dtype)
 
 
-def modes(module: nn.Module, once: Callable[[], Tensor]) -> Iterator[tuple[str, bool]]:
-    """Sets a module out of training and then into it; each time says so, and whether it draws random numbers.
+def modes(module: nn.Module, once: Callable[[], Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Sets a module out of training and then into it; each time says so, and what it gives under seed 0.
 
     In training without `nn.Dropout`, whose draws depend on the shapes and would hide what is looked for. A module that
     differs from itself under one seed is not set into training: the check `repeats` says that of it.
@@ -79,8 +79,13 @@ def modes(module: nn.Module, once: Callable[[], Tensor]) -> Iterator[tuple[str, 
         once: reads something with it.
     """
     module.eval()
-    yield "", False
+    yield "", seeded(once)
     still(module.train())
-    one, again, other = (seeded(once, seed=seed) for seed in (0, 0, 1))
-    if torch.equal(one, again):
-        yield " in training", not torch.equal(one, other)
+    whole = seeded(once)
+    if torch.equal(whole, seeded(once)):
+        yield " in training", whole
+
+
+def draws(module: nn.Module, once: Callable[[], Tensor]) -> bool:
+    """Whether a module draws random numbers in training, so that its seed changes what it gives."""
+    return module.training and not torch.equal(*(seeded(once, seed=seed) for seed in (0, 1)))

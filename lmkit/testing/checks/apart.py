@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from lmkit.layers import Attention
 from lmkit.testing.layer import LAYERS, Layer
-from lmkit.testing.reading import memory, modes, read, seeded
-from lmkit.testing.results import difference, hold, short
+from lmkit.testing.reading import draws, memory, modes, read, seeded
+from lmkit.testing.results import hold, share, short
 from lmkit.testing.suite import check
 
 EXACT = 1e-10
@@ -41,8 +41,8 @@ def documents(subject: Layer) -> str | None:
         beside = memory(network.embedding.weight[tokens], ids)
         packed = partial(read, network, documents=ids, memory=beside)
         others = torch.where(ids == 0, (tokens + 1) % network.vocab_size, tokens)
-        for training, _ in modes(network, partial(packed, tokens)):
-            found = _beside(packed, tokens, others, ids) if training else _alone(network, tokens, packed(tokens), cuts)
+        for training, whole in modes(network, partial(packed, tokens)):
+            found = _beside(seeded(packed, others), whole, ids) if training else _alone(network, tokens, whole, cuts)
             worst = max(worst, found)
     return short(max(worst, _long(subject)) if subject.kind is Attention else worst)
 
@@ -50,25 +50,25 @@ def documents(subject: Layer) -> str | None:
 def _rows(module: nn.Module, call: Callable[[Tensor], Tensor], together: Tensor, others: Tensor) -> float:
     """The largest difference that the other rows of a batch make."""
     worst = 0.0
-    for when, draws in modes(module, lambda: call(together)):
-        whole = seeded(call, together)
+    for when, whole in modes(module, once := partial(call, together)):
+        drawn = draws(module, once)
         for row in range(ROWS):
             this = slice(row, row + 1)
-            if draws:
+            if drawn:
                 alone = seeded(call, torch.cat([others[:row], together[this], others[row + 1 :]]))[this]
                 said = f"other rows change row {row + 1}{when}"
             else:
                 alone = call(together[this])
                 said = f"row {row + 1} read alone differs from the same row among others{when}"
-            worst = max(worst, difference(alone, whole[this]))
+            worst = max(worst, share(alone, whole[this]))
             hold(worst, EXACT, said)
     return worst
 
 
-def _beside(packed: Callable[[Tensor], Tensor], tokens: Tensor, others: Tensor, ids: Tensor) -> float:
+def _beside(others: Tensor, whole: Tensor, ids: Tensor) -> float:
     """The largest change of documents, in training, when the first of each row is another."""
     later = ids > 0
-    change = difference(seeded(packed, others)[later], seeded(packed, tokens)[later])
+    change = share(others[later], whole[later])
     hold(change, EXACT, "the first document of a row changes the others in training")
     return change
 
@@ -81,7 +81,7 @@ def _alone(network: Any, tokens: Tensor, packed: Tensor, cuts: tuple[tuple[int, 
         alone = [
             read(network, tokens[row : row + 1, place], memory=memory(x, part=place)) for place in _places(lengths)
         ]
-        worst = max(worst, difference(packed[row : row + 1], torch.cat(alone, dim=1)))
+        worst = max(worst, share(packed[row : row + 1], torch.cat(alone, dim=1)))
         hold(worst, EXACT, "documents of one row differ from the same documents alone")
     return worst
 
@@ -95,12 +95,12 @@ def _long(subject: Layer) -> float:
         return subject.call(layer, x, documents=ids, memory=memory(x, ids), **told)[0]
 
     worst = 0.0
-    for training, _ in modes(layer, partial(packed, x)):
+    for training, whole in modes(layer, partial(packed, x)):
         if training:
-            found = _beside(packed, x, torch.where(ids.unsqueeze(-1) == 0, -x, x), ids)
+            found = _beside(seeded(packed, torch.where(ids.unsqueeze(-1) == 0, -x, x)), whole, ids)
         else:
             alone = (subject.call(layer, x[:, at], memory=memory(x, part=at), **told)[0] for at in _places(LONG))
-            found = difference(packed(x), torch.cat([*alone], dim=1))
+            found = share(whole, torch.cat([*alone], dim=1))
             said = f"documents of {', '.join(map(str, LONG))} tokens differ from the same documents alone"
             hold(found, EXACT, said)
         worst = max(worst, found)

@@ -8,7 +8,7 @@ from lmkit.network import Decoder
 from lmkit.network.cache import LayerCache
 from lmkit.testing.layer import LAYERS, MIXING, Layer
 from lmkit.testing.reading import cached, read
-from lmkit.testing.results import Failed, NotApplicable, difference, hold, short
+from lmkit.testing.results import Failed, NotApplicable, hold, share, short
 from lmkit.testing.suite import check
 
 EXACT = 1e-10
@@ -55,7 +55,7 @@ def _parity(subject: Layer, **options: int) -> float:
     for position in subject.positions:
         network = subject.network(position, **options)
         whole = read(network, tokens)
-        worst = max(worst, difference(cached(network, tokens, (1,) * tokens.size(1)), whole))
+        worst = max(worst, share(cached(network, tokens, (1,) * tokens.size(1)), whole))
         hold(worst, EXACT, "single tokens through the cache differ from the row at once")
         worst = max(worst, _in_turns(network, tokens, whole))
         said = (
@@ -72,8 +72,8 @@ def _in_turns(network: Decoder, tokens: Tensor, whole: Tensor) -> float:
     for piece, between in zip(tokens.split(PIECES, dim=1), other.split(PIECES, dim=1), strict=True):
         pieces.append(read(network, piece, cache=caches[0]))
         last = read(network, between, cache=caches[1])
-    ended = difference(last, read(network, other)[:, -PIECES[-1] :])
-    return max(ended, difference(torch.cat(pieces, dim=1), whole))
+    ended = share(last, read(network, other)[:, -PIECES[-1] :])
+    return max(ended, share(torch.cat(pieces, dim=1), whole))
 
 
 def _long(subject: Layer) -> float:
@@ -82,6 +82,6 @@ def _long(subject: Layer) -> float:
     for piece in x.split(LONG, dim=1):
         pieces.append(subject.call(layer, piece, first=first, cache=cache)[0])
         first += piece.size(1)
-    worst = difference(torch.cat(pieces, dim=1), subject.call(layer, x)[0])
+    worst = share(torch.cat(pieces, dim=1), subject.call(layer, x)[0])
     hold(worst, EXACT, f"of {sum(LONG)} tokens, pieces of {LONG} through the cache differ from the row at once")
     return worst

@@ -5,12 +5,13 @@ of fast kernels, 64 or 128 as a rule.
 """
 
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from lmkit.network import Decoder
-from lmkit.testing.layer import LAYERS, MIXING, Layer
+from lmkit.testing.layer import LAYERS, Layer
 from lmkit.testing.reading import modes, read, seeded
 from lmkit.testing.results import Failed, difference, hold, short
 from lmkit.testing.suite import check
@@ -20,9 +21,8 @@ LONG = 300
 """Tokens of a long row."""
 CUTS = (127, 129, 257)
 """Where it is cut into what came before and what comes later."""
-EACH = range(1, 16)
-"""The same of a short row; in training it is `SOME`, since values are compared there too."""
-SOME = (1, 2, 7, 8, 14, 15)
+SHORT = (1, 2, 7, 8, 14, 15)
+"""The same of a short row."""
 
 DO = "mask what comes after a token (`attend` does), in every chunk, and take no mean over time"
 
@@ -32,8 +32,7 @@ def tokens(subject: Layer) -> str | None:
     """Later tokens change; earlier outputs must not, later ones must."""
     network, ids = subject.network(), subject.tokens()
     worst = 0.0
-    for when, _ in modes(network, lambda: read(network, ids)):
-        whole = seeded(read, network, ids)
+    for when, whole in modes(network, partial(read, network, ids)):
         for first in (1, 9, subject.size.context - 1):
             changed = ids.clone()
             changed[:, first:] = (changed[:, first:] + 1) % network.vocab_size
@@ -50,15 +49,14 @@ def gradients(subject: Layer) -> str | None:
     """The gradient of each output by every later input is exactly zero, in a network and for the layer alone."""
     network, ids, x = subject.network(), subject.tokens(1), subject.stream(1).requires_grad_()
     layer, said = subject.layer(), "an output has a gradient by a later input"
-    for when, _ in modes(network, lambda: read(network, ids)):
-        hold(_leak(_read_stream(network, x, ids), x, SOME if when else EACH), 0.0, said + when)
-    for when, _ in modes(layer, lambda: subject.call(layer, x)[0]):
-        if subject.kind in MIXING:
-            hold(_leak(subject.call(layer, x)[0], x, SOME if when else EACH), 0.0, said + when)
-    long, x = subject.layer(context=LONG), subject.stream(1, LONG).requires_grad_()
-    for when, _ in modes(long, lambda: subject.call(long, x)[0]):
-        y = subject.call(long, x, size=subject.sized(LONG))[0]
-        hold(_leak(y, x, CUTS[1:2]), 0.0, f"{said}{when}, in a row of {LONG} tokens")
+    for when, y in modes(network, partial(_read_stream, network, x, ids)):
+        hold(_leak(y, x, SHORT), 0.0, said + when)
+    for when, y in modes(layer, lambda: subject.call(layer, x)[0]):
+        hold(_leak(y, x, SHORT), 0.0, f"{said}{when}")
+    size, long = subject.sized(LONG), subject.stream(1, LONG).requires_grad_()
+    layer = subject.layer(context=LONG)
+    for when, y in modes(layer, lambda: subject.call(layer, long, size=size)[0]):
+        hold(_leak(y, long, CUTS[1:2]), 0.0, f"{said}{when}, in a row of {LONG} tokens")
     return short(0.0)
 
 
@@ -69,8 +67,7 @@ def _long(subject: Layer) -> float:
         return subject.call(layer, x, size=size)[0]
 
     worst = 0.0
-    for when, _ in modes(layer, lambda: call(x)):
-        whole = seeded(call, x)
+    for when, whole in modes(layer, partial(call, x)):
         for first in CUTS:
             changed = torch.cat([x[:, :first], -x[:, first:]], dim=1)
             worst = max(worst, difference(seeded(call, changed)[:, :first], whole[:, :first]))

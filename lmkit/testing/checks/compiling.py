@@ -23,7 +23,7 @@ BACKEND = "aot_eager_decomp_partition"
     "compiles whole", LAYERS, "ask no tensor for its value in forward (`if` on a tensor, .tolist(), numpy)", runs=True
 )
 def compiles(subject: Layer) -> str | None:
-    """In training, with `fullgraph=True`; where that draws numbers, of which the backend draws others, out of it too."""
+    """In training, with `fullgraph=True`; where that draws numbers, since the backend draws others, out of it."""
     eager, compiled = _both(subject, run), _compiled(subject)
     other = _both(subject, run, seed=1)
     if eager.keys() != other.keys() or any(difference(value, other[name]) for name, value in eager.items()):

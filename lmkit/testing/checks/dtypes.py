@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lmkit.layers import Activation, Norm
 from lmkit.testing.layer import LAYERS, Layer
-from lmkit.testing.reading import modes, read, seeded, still, weights
+from lmkit.testing.reading import draws, modes, read, seeded, still, weights
 from lmkit.testing.results import Failed, clean, difference, finite, hold, short
 from lmkit.testing.suite import check
 
@@ -38,8 +38,8 @@ def float32(subject: Layer) -> str | None:
     """Outputs and gradients against float64, out of training, and in it where no numbers are drawn."""
     exact, x, worst = subject.layer(), subject.stream(), 0.0
     single = deepcopy(exact).float()
-    for when, draws in modes(exact, lambda: subject.call(exact, x)[0]):
-        if draws:
+    for when, _ in modes(exact, once := lambda: subject.call(exact, x)[0]):
+        if draws(exact, once):
             continue
         still(single.train(exact.training))
         numbers, near = _numbers(subject, exact, x), _numbers(subject, single, x.float())
