@@ -1,6 +1,7 @@
 """How layers and small networks are stirred and read by the checks."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -68,24 +69,45 @@ def weights(y: Tensor) -> Tensor:
     return torch.randn(y.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64).to(y.dtype)
 
 
-def modes(module: nn.Module, once: Callable[[], Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Sets a module out of training and then into it; each time says so, and what it gives under seed 0.
+@dataclass(frozen=True)
+class Mode:
+    """A module out of training or in it, with what it gives under seed 0.
 
-    In training without `nn.Dropout`, whose draws depend on the shapes and would hide what is looked for. A module that
-    differs from itself under one seed is not set into training: the check `repeats` says that of it.
-
-    Args:
-        module: a layer or a network.
-        once: reads something with it.
+    Attributes:
+        when: nothing, or that it is in training, for what is said of it.
+        whole: what it gives.
+        before: the random state before.
+        after: and after.
     """
-    module.eval()
-    yield "", seeded(once)
-    still(module.train())
-    whole = seeded(once)
-    if torch.equal(whole, seeded(once)):
-        yield " in training", whole
+
+    when: str
+    whole: Tensor
+    before: Tensor
+    after: Tensor
+
+    @property
+    def drew(self) -> bool:
+        """Whether it drew random numbers."""
+        return not torch.equal(self.before, self.after)
+
+    def other(self, function: Callable[..., Tensor], *arguments: Any) -> Tensor | None:
+        """What it gives for something else under the same seed; none if it drew more or fewer numbers for that, so that
+        nothing can be compared.
+        """
+        found = seeded(function, *arguments)
+        return found if not self.drew or torch.equal(torch.get_rng_state(), self.after) else None
 
 
-def draws(module: nn.Module, once: Callable[[], Tensor]) -> bool:
-    """Whether a module draws random numbers in training, so that its seed changes what it gives."""
-    return module.training and not torch.equal(*(seeded(once, seed=seed) for seed in (0, 1)))
+def modes(module: nn.Module, function: Callable[..., Tensor], *arguments: Any) -> Iterator[Mode]:
+    """Sets a module out of training and then into it, where a function reads something with it.
+
+    In training without `nn.Dropout`, whose draws depend on the shapes and would hide what is looked for. Not in
+    training if the module then differs from itself under one seed: the check `repeats` tells of that.
+    """
+    for training in (False, True):
+        still(module.train(training))
+        torch.manual_seed(0)
+        before = torch.get_rng_state()
+        mode = Mode(" in training" * training, function(*arguments), before, torch.get_rng_state())
+        if not training or torch.equal(mode.whole, seeded(function, *arguments)):
+            yield mode

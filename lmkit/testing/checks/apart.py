@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from lmkit.layers import Attention
+from lmkit.network import Decoder
 from lmkit.testing.layer import LAYERS, Layer
-from lmkit.testing.reading import draws, memory, modes, read, seeded
+from lmkit.testing.reading import memory, modes, read
 from lmkit.testing.results import hold, share, short
 from lmkit.testing.suite import check
 
@@ -30,50 +31,44 @@ def rows(subject: Layer) -> str | None:
 
 @check("documents apart", LAYERS, "give `at` to `attend`, or start anew where at.documents changes")
 def documents(subject: Layer) -> str | None:
-    """A packed row equals each of its documents alone, for each position that the layer runs with; in training, a
-    document is the same beside others.
+    """A packed row equals each of its documents alone, for each position that the layer runs with; in training, it does
+    not depend on the first of them.
     """
     tokens = subject.tokens()
     cuts = (LENGTHS, LENGTHS[::-1])
     ids, worst = torch.cat([_ids(lengths) for lengths in cuts]), 0.0
     for position in subject.positions:
         network = subject.network(position)
-        beside = memory(network.embedding.weight[tokens], ids)
-        packed = partial(read, network, documents=ids, memory=beside)
-        others = torch.where(ids == 0, (tokens + 1) % network.vocab_size, tokens)
-        for training, whole in modes(network, partial(packed, tokens)):
-            found = _beside(seeded(packed, others), whole, ids) if training else _alone(network, tokens, whole, cuts)
-            worst = max(worst, found)
+
+        def packed(tokens: Tensor, network: Decoder = network) -> Tensor:
+            now = ids[: tokens.size(0)]
+            return read(network, tokens, now, memory=memory(network.embedding.weight[tokens], now))
+
+        found = _alone(network, tokens, packed(tokens), cuts)
+        worst = max(worst, found, _trained(network, packed, tokens[:1], (tokens[:1] + 1) % network.vocab_size, ids[:1]))
     return short(max(worst, _long(subject)) if subject.kind is Attention else worst)
 
 
 def _rows(module: nn.Module, call: Callable[[Tensor], Tensor], together: Tensor, others: Tensor) -> float:
     """The largest difference that the other rows of a batch make."""
     worst = 0.0
-    for when, whole in modes(module, once := partial(call, together)):
-        drawn = draws(module, once)
+    for mode in modes(module, call, together):
         for row in range(ROWS):
             this = slice(row, row + 1)
-            if drawn:
-                alone = seeded(call, torch.cat([others[:row], together[this], others[row + 1 :]]))[this]
-                said = f"other rows change row {row + 1}{when}"
+            if mode.drew:
+                alone = mode.other(call, torch.cat([others[:row], together[this], others[row + 1 :]]))
+                alone = None if alone is None else alone[this]
+                said = f"other rows change row {row + 1}{mode.when}"
             else:
                 alone = call(together[this])
-                said = f"row {row + 1} read alone differs from the same row among others{when}"
-            worst = max(worst, share(alone, whole[this]))
-            hold(worst, EXACT, said)
+                said = f"row {row + 1} read alone differs from the same row among others{mode.when}"
+            if alone is not None:
+                worst = max(worst, share(alone, mode.whole[this]))
+                hold(worst, EXACT, said)
     return worst
 
 
-def _beside(others: Tensor, whole: Tensor, ids: Tensor) -> float:
-    """The largest change of documents, in training, when the first of each row is another."""
-    later = ids > 0
-    change = share(others[later], whole[later])
-    hold(change, EXACT, "the first document of a row changes the others in training")
-    return change
-
-
-def _alone(network: Any, tokens: Tensor, packed: Tensor, cuts: tuple[tuple[int, ...], ...]) -> float:
+def _alone(network: Decoder, tokens: Tensor, packed: Tensor, cuts: tuple[tuple[int, ...], ...]) -> float:
     """The largest difference of documents of packed rows to the same documents alone."""
     worst = 0.0
     for row, lengths in enumerate(cuts):
@@ -86,6 +81,18 @@ def _alone(network: Any, tokens: Tensor, packed: Tensor, cuts: tuple[tuple[int, 
     return worst
 
 
+def _trained(module: nn.Module, packed: Callable[[Tensor], Tensor], row: Tensor, others: Tensor, ids: Tensor) -> float:
+    """The largest change of the documents of a row in training, when the first of them is another."""
+    first = ids == 0
+    changed = torch.where(first if row.dim() == 2 else first[..., None], others, row)
+    for mode in modes(module, packed, row):
+        if mode.when and (other := mode.other(packed, changed)) is not None:
+            change = share(other[~first], mode.whole[~first])
+            hold(change, EXACT, "the first document of a row changes the others in training")
+            return change
+    return 0.0
+
+
 def _long(subject: Layer) -> float:
     """Longer documents, in the attention alone and without positions, which begin anew in each."""
     layer, x, ids = subject.layer(), subject.stream(1, sum(LONG)), _ids(LONG)
@@ -94,17 +101,10 @@ def _long(subject: Layer) -> float:
     def packed(x: Tensor) -> Tensor:
         return subject.call(layer, x, documents=ids, memory=memory(x, ids), **told)[0]
 
-    worst = 0.0
-    for training, whole in modes(layer, partial(packed, x)):
-        if training:
-            found = _beside(seeded(packed, torch.where(ids.unsqueeze(-1) == 0, -x, x)), whole, ids)
-        else:
-            alone = (subject.call(layer, x[:, at], memory=memory(x, part=at), **told)[0] for at in _places(LONG))
-            found = share(whole, torch.cat([*alone], dim=1))
-            said = f"documents of {', '.join(map(str, LONG))} tokens differ from the same documents alone"
-            hold(found, EXACT, said)
-        worst = max(worst, found)
-    return worst
+    alone = [subject.call(layer, x[:, place], memory=memory(x, part=place), **told)[0] for place in _places(LONG)]
+    worst = share(packed(x), torch.cat(alone, dim=1))
+    hold(worst, EXACT, f"documents of {', '.join(map(str, LONG))} tokens differ from the same documents alone")
+    return max(worst, _trained(layer, packed, x, -x, ids))
 
 
 def _ids(lengths: tuple[int, ...]) -> Tensor:

@@ -5,15 +5,14 @@ of fast kernels, 64 or 128 as a rule.
 """
 
 from collections.abc import Iterable
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from lmkit.network import Decoder
 from lmkit.testing.layer import LAYERS, Layer
-from lmkit.testing.reading import modes, read, seeded
-from lmkit.testing.results import Failed, difference, hold, short
+from lmkit.testing.reading import modes, read
+from lmkit.testing.results import Failed, difference, hold, share, short
 from lmkit.testing.suite import check
 
 EXACT = 1e-12
@@ -32,15 +31,16 @@ def tokens(subject: Layer) -> str | None:
     """Later tokens change; earlier outputs must not, later ones must."""
     network, ids = subject.network(), subject.tokens()
     worst = 0.0
-    for when, whole in modes(network, partial(read, network, ids)):
+    for mode in modes(network, read, network, ids):
         for first in (1, 9, subject.size.context - 1):
             changed = ids.clone()
             changed[:, first:] = (changed[:, first:] + 1) % network.vocab_size
-            other = seeded(read, network, changed)
-            worst = max(worst, difference(other[:, :first], whole[:, :first]))
-            hold(worst, EXACT, f"tokens from {first} on change outputs before them{when}")
-            if difference(other[:, first:], whole[:, first:]) == 0:
-                raise Failed(f"changed tokens change nothing{when}", do="let each token's output depend on it")
+            if (other := mode.other(read, network, changed)) is None:
+                continue
+            worst = max(worst, share(other[:, :first], mode.whole[:, :first]))
+            hold(worst, EXACT, f"tokens from {first} on change outputs before them{mode.when}")
+            if difference(other[:, first:], mode.whole[:, first:]) == 0:
+                raise Failed(f"changed tokens change nothing{mode.when}", do="let each token's output depend on it")
     return short(max(worst, _long(subject)))
 
 
@@ -49,14 +49,14 @@ def gradients(subject: Layer) -> str | None:
     """The gradient of each output by every later input is exactly zero, in a network and for the layer alone."""
     network, ids, x = subject.network(), subject.tokens(1), subject.stream(1).requires_grad_()
     layer, said = subject.layer(), "an output has a gradient by a later input"
-    for when, y in modes(network, partial(_read_stream, network, x, ids)):
-        hold(_leak(y, x, SHORT), 0.0, said + when)
-    for when, y in modes(layer, lambda: subject.call(layer, x)[0]):
-        hold(_leak(y, x, SHORT), 0.0, f"{said}{when}")
+    for mode in modes(network, _read_stream, network, x, ids):
+        hold(_leak(mode.whole, x, SHORT), 0.0, said + mode.when)
+    for mode in modes(layer, lambda: subject.call(layer, x)[0]):
+        hold(_leak(mode.whole, x, SHORT), 0.0, said + mode.when)
     size, long = subject.sized(LONG), subject.stream(1, LONG).requires_grad_()
     layer = subject.layer(context=LONG)
-    for when, y in modes(layer, lambda: subject.call(layer, long, size=size)[0]):
-        hold(_leak(y, long, CUTS[1:2]), 0.0, f"{said}{when}, in a row of {LONG} tokens")
+    for mode in modes(layer, lambda: subject.call(layer, long, size=size)[0]):
+        hold(_leak(mode.whole, long, CUTS[1:2]), 0.0, f"{said}{mode.when}, in a row of {LONG} tokens")
     return short(0.0)
 
 
@@ -67,11 +67,12 @@ def _long(subject: Layer) -> float:
         return subject.call(layer, x, size=size)[0]
 
     worst = 0.0
-    for when, whole in modes(layer, partial(call, x)):
+    for mode in modes(layer, call, x):
         for first in CUTS:
-            changed = torch.cat([x[:, :first], -x[:, first:]], dim=1)
-            worst = max(worst, difference(seeded(call, changed)[:, :first], whole[:, :first]))
-            hold(worst, EXACT, f"of {LONG} tokens, those from {first} on change outputs before them{when}")
+            other = mode.other(call, torch.cat([x[:, :first], -x[:, first:]], dim=1))
+            if other is not None:
+                worst = max(worst, share(other[:, :first], mode.whole[:, :first]))
+                hold(worst, EXACT, f"of {LONG} tokens, those from {first} on change outputs before them{mode.when}")
     return worst
 
 

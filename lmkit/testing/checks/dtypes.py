@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lmkit.layers import Activation, Norm
 from lmkit.testing.layer import LAYERS, Layer
-from lmkit.testing.reading import draws, modes, read, seeded, still, weights
+from lmkit.testing.reading import modes, read, seeded, still, weights
 from lmkit.testing.results import Failed, clean, difference, finite, hold, short
 from lmkit.testing.suite import check
 
@@ -38,15 +38,15 @@ def float32(subject: Layer) -> str | None:
     """Outputs and gradients against float64, out of training, and in it where no numbers are drawn."""
     exact, x, worst = subject.layer(), subject.stream(), 0.0
     single = deepcopy(exact).float()
-    for when, _ in modes(exact, once := lambda: subject.call(exact, x)[0]):
-        if draws(exact, once):
+    for mode in modes(exact, lambda: subject.call(exact, x)[0]):
+        if mode.drew:
             continue
         still(single.train(exact.training))
         numbers, near = _numbers(subject, exact, x), _numbers(subject, single, x.float())
         for what, one, other in zip(("outputs", "gradients"), numbers, near, strict=True):
             share = ((one - other).abs().sum() / one.abs().sum().clamp(min=1e-30)).item()
             if not share <= NEAR:
-                raise Failed(f"{what} are {share:.1%} away from those in float64{when}", f"{share:.1%}")
+                raise Failed(f"{what} are {share:.1%} away from those in float64{mode.when}", f"{share:.1%}")
             worst = max(worst, share)
     return short(worst)
 
@@ -92,13 +92,13 @@ def _heads(layer: Any, x: Tensor) -> None:
         _same(layer(part), part)
     heads = torch.stack([x, 2 * x], dim=2).transpose(1, 2)  # (B, H, T, D) in the memory of (B, T, H, D)
     try:
-        found = layer(heads)
+        found = seeded(layer, heads)
     except RuntimeError as error:
         raise Failed(
             f"heads in transposed memory: {clean(error)}", do="use .reshape() or .flatten(), not .view()"
         ) from error
     _same(found, heads)
-    change = difference(found, layer(heads.contiguous()))
+    change = difference(found, seeded(layer, heads.contiguous()))
     hold(change, NEAR * heads.abs().max().item(), "heads in transposed memory differ from the same in a row")
 
 

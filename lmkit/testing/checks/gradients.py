@@ -18,14 +18,15 @@ TRIES = 4
 
 @check("gradients", LAYERS, "compute in x.dtype, which is float64 here, and mend the backward pass of custom functions")
 def derivative(subject: Layer) -> str | None:
-    """`torch.autograd.gradcheck` in its fast mode, for the input and each parameter."""
+    """`torch.autograd.gradcheck` in its fast mode, for the input and each parameter by itself."""
     layer, x = subject.layer(), subject.stream(2, SHORT)
     call = Call(subject, layer)
     tensors = {INPUT: x} | {name: parameter for name, parameter in call.named_parameters() if parameter.requires_grad}
-    for when, _ in modes(layer, lambda: subject.call(layer, x)[0]):
-        if not _agrees(call, x, tensors):
-            wrong = [name.removeprefix("layer.") for name in tensors if not _agrees(call, x, {name: tensors[name]})]
-            raise Failed(f"the gradient of {', '.join(wrong) or 'a tensor'} is not the derivative{when}")
+    for mode in modes(layer, lambda: subject.call(layer, x)[0]):
+        for name, tensor in tensors.items():
+            if not _agrees(call, x, name, tensor):
+                said = name.removeprefix("layer.")
+                raise Failed(f"the gradient of {said} is not the derivative{mode.when}")
     return counted(len(tensors), "tensor")
 
 
@@ -42,19 +43,16 @@ class Call(torch.nn.Module):
         return tuple((y * weights(y)).sum() for y in self.subject.call(self.layer, x) if y.requires_grad)
 
 
-def _agrees(call: Call, x: Tensor, tensors: dict[str, Tensor]) -> bool:
-    """Whether the gradients of some tensors, among them perhaps the input, are the derivatives."""
-    values = tuple(tensor.detach().clone().requires_grad_() for tensor in tensors.values())
+def _agrees(call: Call, x: Tensor, name: str, tensor: Tensor) -> bool:
+    """Whether the gradient of a parameter, or of the input, is the derivative."""
+    value, training = tensor.detach().clone().requires_grad_(), call.layer.training
 
-    def run(*values: Tensor) -> tuple[Tensor, ...]:
+    def run(value: Tensor) -> tuple[Tensor, ...]:
         torch.manual_seed(0)
-        named = dict(zip(tensors, values, strict=True))
-        return functional_call(call, named, (named.pop(INPUT, x),))
+        return call(value) if name == INPUT else functional_call(call, {name: value}, (x,))
 
-    try:
-        return not run(*values) or gradcheck(  # nothing, if nothing depends on anything
-            run, values, fast_mode=True, check_undefined_grad=not call.layer.training
-        )
+    try:  # if nothing depends on anything, it has no gradient
+        return not run(value) or gradcheck(run, (value,), fast_mode=True, check_undefined_grad=not training)
     except GradcheckError:
         return False
 

@@ -19,13 +19,13 @@ def untouched(subject: Layer) -> str | None:
     """With gradients and without, a forward leaves its input alone, and both give the same."""
     layer, x = subject.layer(), subject.stream()
     kept, worst = x.clone(), 0.0
-    for when, _ in modes(layer, lambda: subject.call(layer, x)[0]):
+    for mode in modes(layer, lambda: subject.call(layer, x)[0]):
         found: list[Any] = []
         for wanted in (True, False):
             with torch.set_grad_enabled(wanted):
                 found.append(seeded(subject.call, layer, x))
             if not torch.equal(x, kept):
-                raise Failed("a forward" + " without gradients" * (not wanted) + f"{when} changes its input")
+                raise Failed("a forward" + " without gradients" * (not wanted) + f"{mode.when} changes its input")
         worst = max(worst, *(difference(*pair) for pair in zip(*found, strict=True)))
-        hold(worst, EXACT, f"without gradients it gives other results{when}")
+        hold(worst, EXACT, f"without gradients it gives other results{mode.when}")
     return short(worst)

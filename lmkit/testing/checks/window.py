@@ -4,7 +4,7 @@ import torch
 
 from lmkit.layers import Attention
 from lmkit.testing.layer import Layer
-from lmkit.testing.reading import modes
+from lmkit.testing.reading import modes, weights
 from lmkit.testing.results import Failed, NotApplicable, counted
 from lmkit.testing.suite import check
 
@@ -24,11 +24,11 @@ def exact(subject: Layer) -> str | None:
 
 def _look(subject: Layer, time: int, window: int) -> None:
     layer, x = subject.layer(window=window), subject.stream(1, time).requires_grad_()
-    for when, y in modes(layer, lambda: subject.call(layer, x)[0]):
+    for mode in modes(layer, lambda: subject.call(layer, x)[0]):
         for last in (window, time - 1):
-            weighed = (y[:, last] * torch.randn_like(y[:, last])).sum()
+            weighed = (mode.whole[:, last] * weights(mode.whole[:, last])).sum()
             (gradient,) = torch.autograd.grad(weighed, x, retain_graph=True)
             seen = gradient[0].any(dim=-1).nonzero().flatten().tolist()
             if not seen or seen[0] != last - window + 1:
                 number = last - seen[0] + 1 if seen else 0
-                raise Failed(f"with window={window}, token {last} of {time} sees {counted(number, 'token')}{when}")
+                raise Failed(f"with window={window}, token {last} of {time} sees {counted(number, 'token')}{mode.when}")
