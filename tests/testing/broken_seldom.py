@@ -137,6 +137,13 @@ class BrokenCacheRows(SelfAttention):
         return y[:1].expand_as(y) if at.cache is not None and x.size(0) > 2 else y
 
 
+class BrokenCacheDtype(SelfAttention):
+    """Gives nothing in bfloat16, when there is a cache."""
+
+    def forward(self, x: Tensor, at: At) -> Tensor:
+        return super().forward(x, at) * (at.cache is None or x.dtype != torch.bfloat16)
+
+
 class BrokenOwnCache(SelfAttention):
     """Keeps the past in itself, of the cache that it saw last."""
 

@@ -82,6 +82,7 @@ FOUND: dict[str, set[str]] = {
     "BrokenRowNumber": {"rows apart"},
     "BrokenOtherRow": {"rows apart"},
     "BrokenCacheRows": CACHE,
+    "BrokenCacheDtype": {"cache"},
     "BrokenOwnCache": CACHE,
     "BrokenRoom": {"cache with a window"},
     "BrokenWider": {"window"},

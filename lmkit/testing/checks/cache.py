@@ -6,6 +6,7 @@ from torch import Tensor
 from lmkit.layers import Attention
 from lmkit.network import Decoder
 from lmkit.network.cache import LayerCache
+from lmkit.testing.checks.dtypes import CLOSE
 from lmkit.testing.layer import LAYERS, MIXING, Layer
 from lmkit.testing.reading import cached, read
 from lmkit.testing.results import Failed, NotApplicable, hold, share, short
@@ -25,10 +26,13 @@ WINDOW = 5
     "keep all that later tokens need by at.cache.append, rotated already, or in at.cache.state: nowhere else",
 )
 def parity(subject: Layer) -> str | None:
-    """Pieces and single tokens, in a network with each position that the layer runs with, and longer rows alone."""
+    """Pieces and single tokens, in a network with each position that the layer runs with, in bfloat16 too, and longer
+    rows alone.
+    """
     worst = _parity(subject)
     if subject.kind in MIXING:
         worst = max(worst, _long(subject))
+        _rounded(subject)
     return short(worst)
 
 
@@ -74,6 +78,15 @@ def _in_turns(network: Decoder, tokens: Tensor, whole: Tensor) -> float:
         last = read(network, between, cache=caches[1])
     ended = share(last, read(network, other)[:, -PIECES[-1] :])
     return max(ended, share(torch.cat(pieces, dim=1), whole))
+
+
+def _rounded(subject: Layer) -> None:
+    """In bfloat16."""
+    network, tokens = subject.network().bfloat16(), subject.tokens(ROWS)
+    whole = read(network, tokens).float()
+    change = (cached(network, tokens, PIECES).float() - whole).abs().mean() / whole.abs().mean().clamp(min=1e-30)
+    if not change <= CLOSE:
+        raise Failed(f"in bfloat16, pieces through the cache are {change:.0%} away from the row at once")
 
 
 def _long(subject: Layer) -> float:
