@@ -61,7 +61,7 @@ FOUND: dict[str, set[str]] = {
     "BrokenReset": {"filled after meta"},
     "BrokenBuffer": {"state dict"},
     "BrokenTensor": {"state dict", "size on meta"},
-    "BrokenRandom": {"repeats"},
+    "BrokenRandom": {"repeats", "compiles whole"},
     "BrokenNoise": NETWORK - FUTURE - {"rows apart"} | {"repeats", "state dict", "shape and dtype"},
     "BrokenBreak": {"compiles whole"},
     "BrokenBranch": {"compiles whole", "size on meta"},

@@ -16,8 +16,8 @@ from lmkit.testing.results import Failed, difference, hold, share, short
 from lmkit.testing.suite import check
 
 EXACT = 1e-12
-LONG = 300
-"""Tokens of a long row."""
+LONG, CONTEXT = 300, 512
+"""Tokens of a long row, and of the longest that its layer is made for."""
 CUTS = (127, 129, 257)
 """Where it is cut into what came before and what comes later."""
 SHORT = (1, 2, 7, 8, 14, 15)
@@ -46,22 +46,22 @@ def tokens(subject: Layer) -> str | None:
 
 @check("no future: gradients", LAYERS, DO)
 def gradients(subject: Layer) -> str | None:
-    """The gradient of each output by every later input is exactly zero, in a network and for the layer alone."""
+    """The gradient of what comes before a cut by what is behind it is exactly zero, in a network and the layer alone."""
     network, ids, x = subject.network(), subject.tokens(1), subject.stream(1).requires_grad_()
     layer, said = subject.layer(), "an output has a gradient by a later input"
     for mode in modes(network, _read_stream, network, x, ids):
         hold(_leak(mode.whole, x, SHORT), 0.0, said + mode.when)
     for mode in modes(layer, lambda: subject.call(layer, x)[0]):
         hold(_leak(mode.whole, x, SHORT), 0.0, said + mode.when)
-    size, long = subject.sized(LONG), subject.stream(1, LONG).requires_grad_()
-    layer = subject.layer(context=LONG)
+    size, long = subject.sized(CONTEXT), subject.stream(1, LONG).requires_grad_()
+    layer = subject.layer(context=CONTEXT)
     for mode in modes(layer, lambda: subject.call(layer, long, size=size)[0]):
         hold(_leak(mode.whole, long, CUTS[1:2]), 0.0, f"{said}{mode.when}, in a row of {LONG} tokens")
     return short(0.0)
 
 
 def _long(subject: Layer) -> float:
-    layer, x, size = subject.layer(context=LONG), subject.stream(1, LONG), subject.sized(LONG)
+    layer, x, size = subject.layer(context=CONTEXT), subject.stream(1, LONG), subject.sized(CONTEXT)
 
     def call(x: Tensor) -> Tensor:
         return subject.call(layer, x, size=size)[0]
