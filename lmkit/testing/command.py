@@ -7,7 +7,8 @@ from jsonargparse import ArgumentParser
 
 from lmkit.errors import UserError
 from lmkit.testing.given import given, kind_of
-from lmkit.testing.kit import results, table, title
+from lmkit.testing.kit import checks_of, place, results, table, title
+from lmkit.testing.results import Result
 from lmkit.testing.subjects import subject_of
 from lmkit.testing.targets import resolve
 
@@ -26,19 +27,29 @@ def check_all(targets: Sequence[str], plugins: Sequence[str] = (), options: dict
     if not targets:
         raise UserError("nothing to check: name a plugin's file or folder, or a class")
     classes = list(dict.fromkeys(cls for target in targets for cls in resolve(target, plugins)))
-    failed: list[str] = []
-    for cls in classes:
-        subject = subject_of(cls, _read(cls, options or {}))
-        print(title(subject), flush=True)
-        found = [*results(subject)]
-        print(table(found), end="\n\n", flush=True)
-        if any(one.status == "fail" for one in found):
-            failed.append(cls.__name__)
+    if len(classes) == 1:
+        _read(classes[0], options or {})  # whose mistakes are then those of the command line
+    failed = [cls.__name__ for cls in classes if not _conforms(cls, options or {})]
     if failed:
         print(f"{len(failed)} of {len(classes)} do not conform: {', '.join(failed)}")
     elif len(classes) > 1:
         print(f"all {len(classes)} conform")
     return 1 if failed else 0
+
+
+def _conforms(cls: type, options: dict[str, Any]) -> bool:
+    """Prints the table of a class; of one that cannot be constructed, or not checked, why."""
+    try:
+        subject = subject_of(cls, _read(cls, options))
+        checks_of(cls)
+    except UserError as error:
+        print(place(cls))
+        found = [Result("constructor", "fail", said=str(error))]
+    else:
+        print(title(subject), flush=True)
+        found = [*results(subject)]
+    print(table(found), end="\n\n", flush=True)
+    return all(one.status != "fail" for one in found)
 
 
 def _read(cls: type, options: dict[str, Any]) -> dict[str, Any]:

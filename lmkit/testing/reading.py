@@ -1,6 +1,7 @@
 """How layers and small networks are stirred and read by the checks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -8,6 +9,8 @@ from torch import Tensor, nn
 
 from lmkit.layers import Memory
 from lmkit.network import Cache, Decoder
+
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
 def stir(module: Any, seed: int = 0) -> Any:
@@ -27,7 +30,7 @@ def memory(x: Tensor, documents: Tensor | None = None, part: slice = slice(0, 16
         documents: the document of each state (B, S); none if all are one.
         part: which of the states there are; with documents the first S.
     """
-    states = torch.randn(1, 160, x.size(-1), generator=torch.Generator().manual_seed(3)).to(x).expand(x.size(0), -1, -1)
+    states = torch.randn(1, 320, x.size(-1), generator=torch.Generator().manual_seed(3)).to(x).expand(x.size(0), -1, -1)
     return Memory(states[:, part if documents is None else slice(0, documents.size(1))], documents)
 
 
@@ -52,3 +55,59 @@ def seeded(function: Callable[..., Any], *arguments: Any, seed: int = 0) -> Any:
     """What a function gives after the random state is set."""
     torch.manual_seed(seed)
     return function(*arguments)
+
+
+def still(module: nn.Module) -> None:
+    """Sets what `nn.Dropout` draws to nothing."""
+    for part in module.modules():
+        if isinstance(part, DROPOUTS):
+            part.p = 0.0
+
+
+def weights(y: Tensor) -> Tensor:
+    """Random numbers in the shape of an output, always the same ones, to weigh it in a sum."""
+    return torch.randn(y.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64).to(y.dtype)
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A module out of training or in it, with what it gives under seed 0.
+
+    Attributes:
+        when: nothing, or that it is in training, for what is said of it.
+        whole: what it gives.
+        before: the random state before.
+        after: and after.
+    """
+
+    when: str
+    whole: Tensor
+    before: Tensor
+    after: Tensor
+
+    @property
+    def drew(self) -> bool:
+        """Whether it drew random numbers."""
+        return not torch.equal(self.before, self.after)
+
+    def other(self, function: Callable[..., Tensor], *arguments: Any) -> Tensor | None:
+        """What it gives for something else under the same seed; none if it drew more or fewer numbers for that, so that
+        nothing can be compared.
+        """
+        found = seeded(function, *arguments)
+        return found if not self.drew or torch.equal(torch.get_rng_state(), self.after) else None
+
+
+def modes(module: nn.Module, function: Callable[..., Tensor], *arguments: Any) -> Iterator[Mode]:
+    """Sets a module out of training and then into it, where a function reads something with it.
+
+    In training without `nn.Dropout`, whose draws depend on the shapes and would hide what is looked for. Not in
+    training if the module then differs from itself under one seed: the check `repeats` tells of that.
+    """
+    for training in (False, True):
+        still(module.train(training))
+        torch.manual_seed(0)
+        before = torch.get_rng_state()
+        mode = Mode(" in training" * training, function(*arguments), before, torch.get_rng_state())
+        if not training or torch.equal(mode.whole, seeded(function, *arguments)):
+            yield mode

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Status = Literal["pass", "fail", "n/a"]
+Status = Literal["pass", "fail", "n/a", "known"]
 
 
 @dataclass(frozen=True)
@@ -15,9 +15,10 @@ class Result:
 
     Attributes:
         check: its name.
-        status: whether it holds; `n/a` where it does not apply.
+        status: whether it holds; `n/a` where it does not apply; `known` where it does not hold, as the class says in
+            its `known_to_fail`.
         figure: what was measured, such as the largest difference; empty if nothing was.
-        said: one line: what to do if it fails, why if it does not apply; empty if it holds.
+        said: one line: what to do if it fails, why if it does not apply or is known to fail; empty if it holds.
     """
 
     check: str
@@ -51,6 +52,12 @@ def difference(one: Tensor, other: Tensor) -> float:
     if one.numel() == 0:
         return 0.0
     return (one.double() - other.double()).abs().max().nan_to_num(nan=float("inf")).item()
+
+
+def share(one: Tensor, exact: Tensor) -> float:
+    """The same as a share of the largest number, where that is above 1: rounding errors grow with the numbers."""
+    largest = exact.detach().abs().max().item() if exact.numel() else 0.0
+    return difference(one, exact) / max(largest, 1.0)
 
 
 def hold(figure: float, limit: float, what: str, do: str | None = None) -> None:

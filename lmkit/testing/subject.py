@@ -2,10 +2,20 @@
 
 from typing import Any
 
-from lmkit.errors import UserError
+from lmkit.errors import UserError, located
 from lmkit.testing.given import EVERY, SIZES, VALUES, Size, given, kind_of, signature
 from lmkit.testing.parts import choose
-from lmkit.testing.results import clean
+
+
+def known_to_fail(cls: type) -> dict[str, str]:
+    """The checks that a class says it does not pass, by name, each with the reason: its `known_to_fail`."""
+    return dict(getattr(cls, "known_to_fail", {}))
+
+
+def no_kind(cls: type) -> str:
+    """What is said of a class that nothing can be checked of."""
+    kinds = ", ".join(base.__name__ for base in EVERY)
+    return f"{cls.__name__} is of no kind that can be checked: make it a subclass of one of {kinds}"
 
 
 class Subject:
@@ -22,8 +32,7 @@ class Subject:
     def __init__(self, cls: type, options: dict[str, Any] | None = None) -> None:
         kind = kind_of(cls)
         if kind is None:
-            kinds = ", ".join(base.__name__ for base in EVERY)
-            raise UserError(f"{cls.__name__} is of no kind that can be checked: make it a subclass of one of {kinds}")
+            raise UserError(no_kind(cls))
         self.cls, self.kind, self.named = cls, kind, dict(options or {})
         self.given, self.parameters = given(kind), signature(cls)
         self.size = self._suitable()
@@ -50,21 +59,43 @@ class Subject:
         return ""
 
     def _suitable(self) -> Size:
-        refused = None
+        refused = ""
         for size in SIZES:
             try:
                 self.make(size)
                 return size
             except UserError as error:
-                refused = error
+                refused = str(error)
+            except (ValueError, AssertionError) as error:  # as others say that a size does not suit them
+                refused = located(error, self.cls)
             except Exception as error:
-                why = str(error) if isinstance(error, TypeError) else clean(error)
-                do = "name the options that it needs, as in --options='{size: 3}'"
-                raise UserError(f"{self.cls.__name__} cannot be constructed: {why}: {do}") from error
+                raise UserError(self._broken(error)) from error
         if "dim" in {parameter.name for parameter in self.parameters}:
-            raise UserError(f"{self.cls.__name__} refuses every size up to dim {SIZES[-1].dim}: {refused}")
-        raise UserError(f"{self.cls.__name__} refuses its options: {refused}")
+            raise UserError(f"{self.cls.__name__} refuses every size up to dim {SIZES[-1].dim}: {refused}{self._do()}")
+        raise UserError(f"{self.cls.__name__} refuses its options: {refused}{self._do()}")
+
+    def _broken(self, error: Exception) -> str:
+        """What a constructor raised, and what to do."""
+        said = f"{self.cls.__name__} cannot be constructed: {located(error, self.cls)}"
+        options = self.parameters[len(self.given) :]
+        known = {*self.named, *self._options(SIZES[0])}
+        if missing := [each.name for each in options if each.default is each.empty and each.name not in known]:
+            return f"{said}: name the options that it needs: {_example(missing)}"
+        if unknown := self.named.keys() - {each.name for each in options}:
+            takes = ", ".join(each.name for each in options) or "no options"
+            return f"{said}: leave out {', '.join(sorted(unknown))}; it takes {takes}"
+        return f"{said}{self._do() or ': mend that'}"
+
+    def _do(self) -> str:
+        """How to name what was chosen for it, if anything was."""
+        chosen = self._options(SIZES[0]).keys() - self.named.keys()
+        return f": name what suits it in place of what was chosen: {_example(sorted(chosen))}" if chosen else ""
 
     def _options(self, size: Size) -> dict[str, Any]:
         """The options that are named, and for each one without a default a plain part, number or word."""
         return choose(self.cls, self.parameters[len(self.given) :], size) | self.named
+
+
+def _example(names: list[str]) -> str:
+    """How the command line names options."""
+    return "--options='{" + ", ".join(f"{name}: ..." for name in names) + "}'"

@@ -1,6 +1,7 @@
 """The kit itself: every built-in layer and the plugin conform, and the command and the pytest helper say so."""
 
 import inspect
+import re
 import subprocess
 import sys
 from functools import cache
@@ -28,7 +29,9 @@ from tests.conftest import ROOT
 from tests.testing import broken, broken_callbacks, broken_sources, broken_tasks, broken_transforms
 
 SLOW = {"compiles whole"}
-PLUGINS = sorted((ROOT / "plugins").glob("*.py"))
+PLUGINS = sorted(
+    [*(ROOT / "plugins").glob("*.py"), ROOT / "plugins" / "example-package" / "lmkit_ada_norm" / "ada_norm.py"]
+)
 UNCHECKED = {KeepRecipe, Text}
 """The first is given what no recipe says; the second is checked with a small text."""
 BUILT_IN = [cls for cls in known() if cls.__module__.startswith("lmkit.") and cls not in UNCHECKED]
@@ -145,7 +148,10 @@ def test_a_layer_is_checked_at_the_first_size_that_suits_it():
         subject_of(broken.BrokenSmall, {"least": 1000})
     with pytest.raises(UserError, match=r"BrokenSmall cannot be constructed: .*unexpected keyword argument 'most'"):
         subject_of(broken.BrokenSmall, {"most": 1000})
-    with pytest.raises(UserError, match=r"KeepRecipe cannot be constructed: .*'parser' and 'config': name the options"):
+    with pytest.raises(
+        UserError,
+        match=r"KeepRecipe cannot be constructed: .*'parser' and 'config': name .*='{parser: ..., config: ",
+    ):
         check(KeepRecipe)
     with pytest.raises(
         UserError, match=r"int is of no kind that can be checked: make it a subclass of one of Activation, Norm, "
@@ -202,6 +208,108 @@ def test_the_command_prints_tables_and_gives_the_exit_code(capsys):
     assert said.endswith("1 of 2 do not conform: BrokenHelp\n")
     with pytest.raises(UserError, match="nothing to check"):
         check_all([])
+
+
+UNBUILT = '''
+"""Norms whose constructors raise what is no UserError."""
+
+from torch import Tensor
+
+from lmkit.layers import Norm
+
+
+class Wide(Norm):
+    """Asks for a width.
+
+    Args:
+        dim: width D, given by the network.
+    """
+
+    least = 64
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        assert dim >= self.least, "it is too narrow"
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class TooWide(Wide):
+    """Asks for more than there is."""
+
+    least = 1000
+
+
+class Picky(Wide):
+    """Asks for a word.
+
+    Args:
+        dim: width D, given by the network.
+        mode: a word.
+    """
+
+    def __init__(self, dim: int, mode: str) -> None:
+        super().__init__(dim)
+        if mode != "kind":
+            raise ValueError(f"mode is {mode}")
+
+
+class Falls(Wide):
+    """Does something wrong.
+
+    Args:
+        dim: width D, given by the network.
+    """
+
+    def __init__(self, dim: int) -> None:
+        raise RuntimeError("no such\\nthing")
+'''
+
+
+def test_what_cannot_be_constructed_is_a_row_and_stops_no_other(tmp_path, capsys):
+    file = tmp_path / "unbuilt_norms.py"
+    file.write_text(UNBUILT)
+    assert check_all([str(file)]) == 1
+    wide, too_wide, picky, falls, last = capsys.readouterr().out.strip().split("\n\n")
+    assert wide.startswith("Wide(), Norm of ")
+    assert ", at dim 64," in wide
+    assert " 0 failed" in wide
+    assert "constructor  fail    TooWide refuses every size up to dim 512: AssertionError: it is too narrow" in too_wide
+    assert "unbuilt_norms.py:20)\n" in too_wide
+    assert "ValueError: mode is checked (" in picky
+    assert "name what suits it in place of what was chosen: --options='{mode: ...}'\n" in picky
+    assert "Falls cannot be constructed: RuntimeError: no such thing (" in falls
+    assert last == "3 of 4 do not conform: TooWide, Picky, Falls"
+    assert (
+        check_all([f"lmkit_plugins.unbuilt_norms.{name}" for name in ("Picky", "Wide")], options={"mode": "kind"}) == 1
+    )
+    picky, wide, last = capsys.readouterr().out.strip().split("\n\n")
+    assert " 0 failed" in picky
+    assert "Wide does not take the options {'mode': 'kind'}" in wide
+    assert last == "1 of 2 do not conform: Wide"
+
+
+def test_what_a_class_says_of_itself_is_known(monkeypatch, capsys):
+    known = {"documented": "to be written"}
+    monkeypatch.setattr(broken.BrokenHelp, "known_to_fail", known, raising=False)
+    assert check_all(["BrokenHelp"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"documented +known +to be written\n", said)
+    assert said.strip().endswith("applicable, 1 known to fail")
+    assert outcome(conformance(broken.BrokenHelp), "documented") == ("XFailed", "to be written")
+    known["constructor"] = "why"
+    assert outcome(conformance(broken.BrokenHelp), "constructor")[1].startswith(
+        "BrokenHelp: constructor: it holds: take it out of the class's known_to_fail"
+    )
+    known["constructor"] = ""
+    with pytest.raises(UserError, match="known_to_fail of BrokenHelp gives no reason for 'constructor': write one"):
+        conformance(broken.BrokenHelp)
+    known["constructr"] = known.pop("constructor")
+    with pytest.raises(UserError, match="'constructr', which is no check of it: did you mean constructor"):
+        conformance(broken.BrokenHelp)
+    assert check_all(["BrokenHelp"]) == 1
+    assert "'constructr', which is no check of it" in capsys.readouterr().out
 
 
 def test_an_option_without_default_is_chosen_and_said(monkeypatch):
@@ -277,8 +385,12 @@ def test_a_case_ends_as_its_check_does():
         "documented holds: take it out of `known`",
     )
     assert outcome(conformance(broken.BrokenHelp, known={"documented": "why"}), "documented") == ("XFailed", "why")
-    with pytest.raises(ValueError, match="no check of WarmupCosine is called cache"):
+    with pytest.raises(UserError, match="no check of WarmupCosine is called cache"):
         conformance(WarmupCosine, known={"cache": "why"})
+    with pytest.raises(UserError, match="has no class to check"):
+        conformance()
+    with pytest.raises(UserError, match="Linear is of no kind that can be checked"):
+        conformance(torch.nn.Linear)
 
 
 def test_a_check_leaves_the_random_state_as_it_was():

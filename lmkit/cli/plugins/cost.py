@@ -60,6 +60,7 @@ def cost(cls: type, kind: Kind, size: Size) -> Cost:
 
     Raises:
         UserError: the layer cannot have this size.
+        Exception: its constructor, or that no value is known for one of its options.
     """
     for name, number in size._asdict().items():
         if number < 1:
@@ -84,7 +85,11 @@ def _make(cls: type, kind: Kind, size: Size) -> nn.Module:
     options = required(cls, len(kind.given), SIZES | size._asdict())
     path = f"{cls.__module__}.{cls.__qualname__}"
     recipe: Any = Callable[[Any] * len(kind.given), kind.base]
-    layer: nn.Module = build(recipe, {"class_path": path, "init_args": options})(*(usual[name] for name in kind.given))
+    try:
+        make = build(recipe, {"class_path": path, "init_args": options})
+    except UserError as error:
+        raise ValueError(f"no value is known that suits its options {', '.join(options)}") from error
+    layer: nn.Module = make(*(usual[name] for name in kind.given))
     return layer
 
 

@@ -18,6 +18,7 @@ from lmkit.cli.plugins.example import example
 from lmkit.cli.plugins.options import parse, parser_of
 from lmkit.cli.plugins.snippet import usage
 from lmkit.cli.plugins.table import table, width_of_output
+from lmkit.errors import UserError, located
 from lmkit.kinds import KINDS, load
 
 
@@ -61,12 +62,17 @@ def _page(cls: type, kind: str, size: Size) -> str:
 
 
 def _cost(cls: type, kind: str, size: Size) -> str:
-    counted = cost(cls, KINDS[kind], size)
+    at = f"At dim {size.dim}, {size.heads} heads, context {size.context}"
     apart = ", logits apart" if "network" in KINDS[kind].given else ""
+    try:
+        counted = cost(cls, KINDS[kind], size)
+    except UserError:
+        raise
+    except Exception as error:  # of its constructor
+        return f"{at}, it cannot be built: {located(error, cls)}."
     flops = (
         f"FLOPs cannot be counted ({counted.flops})"
         if isinstance(counted.flops, str)
         else f"{counted.flops:,.0f} FLOPs a training token, forward and backward (of matrix products{apart})"
     )
-    at = f"dim {size.dim}, {size.heads} heads, context {size.context}"
-    return f"At {at}: {counted.parameters:,} parameters, {flops}."
+    return f"{at}: {counted.parameters:,} parameters, {flops}."

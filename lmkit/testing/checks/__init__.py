@@ -14,6 +14,7 @@ from lmkit.testing.checks import (
     filling,
     filter,
     gradients,
+    inputs,
     multi_token,
     network,
     optimizer,
@@ -27,6 +28,7 @@ from lmkit.testing.checks import (
     task,
     told_apart,
     transform,
+    window,
 )
 from lmkit.testing.suite import Check
 
@@ -34,12 +36,15 @@ CHECKS: tuple[Check, ...] = (
     constructor.signature,
     constructor.documented,
     dtypes.shape_and_dtype,
+    dtypes.float32,
     dtypes.bfloat16,
     dtypes.autocast,
+    inputs.untouched,
     causality.tokens,
     causality.gradients,
     apart.rows,
     apart.documents,
+    window.exact,
     cache.parity,
     cache.windowed,
     gradients.derivative,

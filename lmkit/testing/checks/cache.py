@@ -1,27 +1,38 @@
 """The cache: what is read in pieces, or token by token, equals what is read at once."""
 
 import torch
+from torch import Tensor
 
 from lmkit.layers import Attention
+from lmkit.network import Decoder
 from lmkit.network.cache import LayerCache
+from lmkit.testing.checks.dtypes import CLOSE
 from lmkit.testing.layer import LAYERS, MIXING, Layer
 from lmkit.testing.reading import cached, read
-from lmkit.testing.results import Failed, NotApplicable, difference, hold, short
+from lmkit.testing.results import Failed, NotApplicable, hold, share, short
 from lmkit.testing.suite import check
 
 EXACT = 1e-10
+ROWS = 3
 PIECES = (6, 1, 1, 4, 4)
-LONG = (70, 1, 9, 64, 6)
-"""Pieces of a longer row, about the chunks of fast kernels, 64 as a rule."""
+LONG = (130, 1, 9, 128, 32)
+"""Pieces of a longer row, about the chunks of fast kernels, 64 or 128 as a rule."""
 WINDOW = 5
 
 
-@check("cache", LAYERS, "keep all that later tokens need by at.cache.append, rotated already, or in at.cache.state")
+@check(
+    "cache",
+    LAYERS,
+    "keep all that later tokens need by at.cache.append, rotated already, or in at.cache.state: nowhere else",
+)
 def parity(subject: Layer) -> str | None:
-    """Pieces and single tokens, in a network with each position that the layer runs with, and longer rows alone."""
+    """Pieces and single tokens, in a network with each position that the layer runs with, in bfloat16 too, and longer
+    rows alone.
+    """
     worst = _parity(subject)
     if subject.kind in MIXING:
         worst = max(worst, _long(subject))
+        _rounded(subject)
     return short(worst)
 
 
@@ -32,25 +43,50 @@ def windowed(subject: Layer) -> str | None:
         raise NotApplicable("it has no option `window`")
     worst = _parity(subject, window=WINDOW)
     network, tokens = subject.network(window=WINDOW), subject.tokens(1)
-    cache, roomy = network.cache(), network.cache(4 * subject.size.context)
-    cached(network, tokens[:, :8], (1,) * 8, cache)
-    cached(network, tokens[:, :8], (1,) * 8, roomy)
-    before = cache.bytes
-    cached(network, tokens[:, 8:], (1,) * 8, cache)
-    if (most := max(cache.bytes, roomy.bytes)) > before:
+    cache, roomy, prompted = network.cache(), network.cache(4 * subject.size.context), network.cache()
+    cached(network, tokens[:, :WINDOW], (1,) * WINDOW, cache)
+    bound = cache.bytes
+    for kept in (cache, roomy):
+        cached(network, tokens[:, kept.length :], (1,) * (tokens.size(1) - kept.length), kept)
+    read(network, tokens, cache=prompted)
+    if (most := max(cache.bytes, roomy.bytes, prompted.bytes)) > bound:
         raise Failed(f"the cache outgrows a window of {WINDOW} tokens, to {most} bytes", f"{most} bytes")
     return f"{short(worst)}, {cache.bytes} bytes"
 
 
 def _parity(subject: Layer, **options: int) -> float:
-    tokens, worst = subject.tokens(), 0.0
+    tokens, worst = subject.tokens(ROWS), 0.0
     for position in subject.positions:
         network = subject.network(position, **options)
         whole = read(network, tokens)
-        for pieces, said in ((PIECES, f"pieces of {PIECES} tokens"), ((1,) * 16, "single tokens")):
-            worst = max(worst, difference(cached(network, tokens, pieces), whole))
-            hold(worst, EXACT, f"{said} through the cache differ from the row at once")
+        worst = max(worst, share(cached(network, tokens, (1,) * tokens.size(1)), whole))
+        hold(worst, EXACT, "single tokens through the cache differ from the row at once")
+        worst = max(worst, _in_turns(network, tokens, whole))
+        said = (
+            f"pieces of {PIECES} tokens of two texts in turns, each through a cache of its own, differ from the texts"
+        )
+        hold(worst, EXACT, f"{said} at once")
     return worst
+
+
+def _in_turns(network: Decoder, tokens: Tensor, whole: Tensor) -> float:
+    """The largest difference of a text that is read in pieces, between those of another."""
+    other = (tokens + 1) % network.vocab_size
+    caches, pieces = (network.cache(), network.cache()), []
+    for piece, between in zip(tokens.split(PIECES, dim=1), other.split(PIECES, dim=1), strict=True):
+        pieces.append(read(network, piece, cache=caches[0]))
+        last = read(network, between, cache=caches[1])
+    ended = share(last, read(network, other)[:, -PIECES[-1] :])
+    return max(ended, share(torch.cat(pieces, dim=1), whole))
+
+
+def _rounded(subject: Layer) -> None:
+    """In bfloat16."""
+    network, tokens = subject.network().bfloat16(), subject.tokens(ROWS)
+    whole = read(network, tokens).float()
+    change = (cached(network, tokens, PIECES).float() - whole).abs().mean() / whole.abs().mean().clamp(min=1e-30)
+    if not change <= CLOSE:
+        raise Failed(f"in bfloat16, pieces through the cache are {change:.0%} away from the row at once")
 
 
 def _long(subject: Layer) -> float:
@@ -59,6 +95,6 @@ def _long(subject: Layer) -> float:
     for piece in x.split(LONG, dim=1):
         pieces.append(subject.call(layer, piece, first=first, cache=cache)[0])
         first += piece.size(1)
-    worst = difference(torch.cat(pieces, dim=1), subject.call(layer, x)[0])
+    worst = share(torch.cat(pieces, dim=1), subject.call(layer, x)[0])
     hold(worst, EXACT, f"of {sum(LONG)} tokens, pieces of {LONG} through the cache differ from the row at once")
     return worst

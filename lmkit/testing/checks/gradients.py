@@ -6,12 +6,13 @@ from torch.autograd.gradcheck import GradcheckError, gradcheck
 from torch.func import functional_call
 
 from lmkit.testing.layer import LAYERS, Layer
-from lmkit.testing.reading import side_losses
+from lmkit.testing.reading import modes, side_losses, weights
 from lmkit.testing.results import Failed, NotApplicable, counted, finite
 from lmkit.testing.suite import check
 from lmkit.testing.whole import MODULES, Module
 
 SHORT = 5
+INPUT = "the input"
 TRIES = 4
 
 
@@ -19,36 +20,41 @@ TRIES = 4
 def derivative(subject: Layer) -> str | None:
     """`torch.autograd.gradcheck` in its fast mode, for the input and each parameter by itself."""
     layer, x = subject.layer(), subject.stream(2, SHORT)
-
-    class Call(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer = layer
-
-        def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-            # a weighed sum, because the fast mode weighs by positive numbers only, under which norms change little
-            return tuple((y * _weights(y)).sum() for y in subject.call(self.layer, x) if y.requires_grad)
-
-    call = Call()
-    tensors = {"the input": x} | {name: p for name, p in call.named_parameters() if p.requires_grad}
-    for name, tensor in tensors.items():
-        value = tensor.detach().clone().requires_grad_()
-
-        def run(value: Tensor, name: str = name) -> tuple[Tensor, ...]:
-            return call(value) if name == "the input" else functional_call(call, {name: value}, (x,))
-
-        try:
-            if run(value):  # else nothing depends on anything
-                gradcheck(run, (value,), fast_mode=True)
-        except GradcheckError as error:
-            said = name.removeprefix("layer.")
-            raise Failed(f"the gradient of {said} is not the derivative") from error
+    call = Call(subject, layer)
+    tensors = {INPUT: x} | {name: parameter for name, parameter in call.named_parameters() if parameter.requires_grad}
+    for mode in modes(layer, lambda: subject.call(layer, x)[0]):
+        for name, tensor in tensors.items():
+            if not _agrees(call, x, name, tensor):
+                said = name.removeprefix("layer.")
+                raise Failed(f"the gradient of {said} is not the derivative{mode.when}")
     return counted(len(tensors), "tensor")
 
 
-def _weights(y: Tensor) -> Tensor:
-    """Random numbers, always the same ones."""
-    return torch.randn(y.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64).to(y.dtype)
+class Call(torch.nn.Module):
+    """What a layer makes of a stream, as one number for each output that has a gradient."""
+
+    def __init__(self, subject: Layer, layer: torch.nn.Module) -> None:
+        super().__init__()
+        self.subject, self.layer = subject, layer
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(B, T, D) to scalars."""
+        # a weighed sum, because the fast mode weighs by positive numbers only, under which norms change little
+        return tuple((y * weights(y)).sum() for y in self.subject.call(self.layer, x) if y.requires_grad)
+
+
+def _agrees(call: Call, x: Tensor, name: str, tensor: Tensor) -> bool:
+    """Whether the gradient of a parameter, or of the input, is the derivative."""
+    value, training = tensor.detach().clone().requires_grad_(), call.layer.training
+
+    def run(value: Tensor) -> tuple[Tensor, ...]:
+        torch.manual_seed(0)
+        return call(value) if name == INPUT else functional_call(call, {name: value}, (x,))
+
+    try:  # if nothing depends on anything, it has no gradient
+        return not run(value) or gradcheck(run, (value,), fast_mode=True, check_undefined_grad=not training)
+    except GradcheckError:
+        return False
 
 
 @check("every parameter learns", MODULES, "use it in forward, or make it a buffer, or leave it out")

@@ -12,13 +12,16 @@ from lmkit.testing.whole import MODULES, Module
 
 @check("repeats", MODULES, "draw by torch's own generator, in training only, and keep no state between forwards")
 def repeats(subject: Module) -> str | None:
-    """Two layers of one seed, forward and backward in training; one layer twice out of training."""
+    """Two layers of one seed, forward and backward in training; one layer twice, in training and out of it."""
     first, second = seeded(_train, subject), seeded(_train, subject)
     if [*first] != [*second]:
         raise Failed("two runs give gradients to other tensors")
     for name, value in first.items():
         hold(difference(value, second[name]), 0.0, f"two runs of one seed differ in {name}")
     layer, x = subject.layer(), subject.stream()
+    for one, other in zip(*(seeded(subject.call, layer.train(), x) for _ in range(2)), strict=True):
+        hold(difference(one, other), 0.0, "in training, a second forward of the same seed differs from the first")
+    layer.eval()
     runs = [seeded(subject.call, layer, x, seed=seed) for seed in (0, 1)]
     for one, other in zip(*runs, strict=True):
         hold(difference(one, other), 0.0, "out of training, two forwards differ")

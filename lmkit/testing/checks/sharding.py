@@ -6,11 +6,15 @@ read the same input, as on two ranks; nothing is sent, so that one process suffi
 """
 
 import copy
+import difflib
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lmkit.errors import UserError
 from lmkit.layers import Attention, FeedForward
 from lmkit.testing.layer import Layer
 from lmkit.testing.results import Failed, NotApplicable, difference, hold, short
@@ -32,6 +36,8 @@ def two_ranks(subject: Layer) -> str | None:
         raise NotApplicable("not declared: it has no table `shards`")
     if words := sorted(set(table.values()) - {*CUTS, EXPERTS}):
         raise Failed(f"shards says {', '.join(words)}", do=f"say one of {', '.join((*CUTS, EXPERTS))}")
+    for layer in (subject.layer(), *_variants(subject)):
+        _check_names(layer, table)
     layer, x = subject.layer(), subject.stream()
     halves = [_half(layer, table, rank) for rank in (0, 1)]
     # without biases, since each rank has those of its own heads only
@@ -41,12 +47,37 @@ def two_ranks(subject: Layer) -> str | None:
     return short(worst)
 
 
+def _variants(subject: Layer) -> Iterator[nn.Module]:
+    """The layer with each option that is off, false or 0, set to on."""
+    for option in subject.parameters[len(subject.given) :]:
+        if type(option.default) in (bool, int) and not option.default and option.name not in subject.options:
+            with suppress(UserError):  # of options that need others
+                yield subject.make(**{option.name: type(option.default)(1)})
+
+
+def _check_names(layer: nn.Module, table: dict[str, str]) -> None:
+    """Looks whether each name leads to something, or to a part that the options leave out: to None, or into a module
+    without parameters.
+    """
+    for name in table:
+        part: Any = layer
+        for step in name.split("."):
+            if part is None or (isinstance(part, nn.Module) and not [*part.parameters()]):
+                break
+            if not hasattr(part, step):
+                names = [one for one, _ in (*layer.named_modules(), *layer.named_parameters()) if one]
+                close = difflib.get_close_matches(name, names, 3)
+                meant = f"did you mean {', '.join(close)}? " if close else ""
+                raise Failed(
+                    f"shards names {name}, which the layer does not have", do=f"{meant}correct the name, or take it out"
+                )
+            part = getattr(part, step)
+
+
 def _half(layer: nn.Module, table: dict[str, str], rank: int) -> Any:
     """A copy of a layer with only this rank's part of the tensors that the table names."""
     half = copy.deepcopy(layer)
     for name, cut in table.items():
-        if not hasattr(half, name.partition(".")[0]):
-            raise Failed(f"shards names {name}, which the layer does not have", do="correct the name, or take it out")
         owner, _, last = name.rpartition(".")
         try:
             part = half.get_submodule(owner)

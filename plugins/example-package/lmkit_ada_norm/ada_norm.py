@@ -4,6 +4,8 @@ Scale and offset of a LayerNorm are left out, because they overfit; in their pla
 vector is multiplied by c (1 - k y), which no gradient passes through.
 """
 
+from typing import ClassVar
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -20,6 +22,9 @@ class AdaNorm(Norm):
         damping: k, by which numbers are multiplied less the larger they are; the paper's is 0.1.
         eps: added to the variance before the root.
     """
+
+    known_to_fail: ClassVar[dict[str, str]] = {"gradients": "the paper lets no gradient pass through the factor"}
+    """Checks of `lmkit plugins check` that fail by design, each with the reason."""
 
     def __init__(self, dim: int, scale: float = 1.0, damping: float = 0.1, eps: float = 1e-5) -> None:
         super().__init__()
