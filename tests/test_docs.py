@@ -145,6 +145,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, toy: list[str]) -> list[tu
     return [(code, output) for code, output in json.loads((folder / "results.json").read_text())]
 
 
+@pytest.mark.slow
 def test_the_python_blocks_run_in_order(results):
     code, output = results[0]
     assert code == 0, output

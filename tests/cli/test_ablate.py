@@ -151,6 +151,7 @@ def final(run_folder):
         return float([row for row in csv.DictReader(file) if row["val/loss"]][-1]["val/bits_per_byte"])
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_the_same_number(ablate, run, toy, jobs, monkeypatch):
     jobs.faked = ["2"]
     Path("stop_once.py").write_text(STOP)
@@ -212,6 +213,7 @@ def test_what_differs_from_the_ablation_of_a_folder_is_told():
             check_same(kept, plan, "out")
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_recorded_and_tried_again(ablate, jobs):
     jobs.faked, jobs.broken = ["1", "2"], ["2"]
     code, out, errors = ablate(*SWAP, "--seeds=1")
@@ -227,6 +229,7 @@ def test_a_failed_run_is_recorded_and_tried_again(ablate, jobs):
     assert [line["error"] for line in table("runs.csv")] == ["", ""]
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_after_its_last_validation_is_tried_again(ablate, jobs):
     jobs.faked, jobs.late = ["1", "2"], ["2"]
     for _ in range(2):
@@ -339,6 +342,7 @@ def test_equal_flops_give_a_smaller_network_more_steps(ablate, jobs):
     assert "--trainer.max_steps=8" in jobs.commands[1]
 
 
+@pytest.mark.slow
 def test_equal_time_is_measured(ablate, jobs, monkeypatch):
     jobs.faked = ["1", "2"]
     monkeypatch.setattr(lmkit.cli.trials, "SECONDS", 0.0)

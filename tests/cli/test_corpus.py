@@ -120,6 +120,7 @@ def test_a_source_and_a_filter_of_ones_own_train_and_run_again(own, run, texts, 
     assert len(first) == 3  # two steps and a validation
 
 
+@pytest.mark.slow
 def test_options_of_sources_and_filters_make_other_caches(own, texts):
     Path("opt_source.py").write_text(SOURCE.format(name="OptParagraphs"))
     Path("opt_filter.py").write_text(FILTER.format(name="OptWord"))
@@ -131,6 +132,7 @@ def test_options_of_sources_and_filters_make_other_caches(own, texts):
     assert len(set(folders)) == 3
 
 
+@pytest.mark.slow
 def test_a_path_and_files_mean_the_same(own, texts):
     given = [f"--data.source={texts}", f"--data.validation_source={texts}"]
     spelt = [f"--data.{key}{more}" for key in ("source", "validation_source") for more in ("=Files", f".path={texts}")]

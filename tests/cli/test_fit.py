@@ -102,6 +102,7 @@ def test_a_killed_run_goes_on_exactly(run, toy, parts):
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
+@pytest.mark.slow
 def test_a_finished_run_can_be_made_longer(run, toy):
     steady = ["--model.schedule=Constant"]
     toy = [option for option in toy if not option.startswith("--model.schedule")]
@@ -111,6 +112,7 @@ def test_a_finished_run_can_be_made_longer(run, toy):
     assert rows("runs/grown/version_0")[0] == rows("runs/whole/version_0")[0]
 
 
+@pytest.mark.slow
 def test_options_of_the_optimizer_may_be_changed_on_the_way(run, toy):
     """A run that goes on with other options is one whose second half had them from the start."""
     toy = [option for option in toy if not option.startswith("--model.schedule")]
@@ -127,6 +129,7 @@ def test_options_of_the_optimizer_may_be_changed_on_the_way(run, toy):
     assert len(losses) == 10
 
 
+@pytest.mark.slow
 def test_accumulation_does_not_change_the_run(run, toy, few):
     """Also where the micro-batches of a step have other numbers of valid tokens."""
     toy = [option for option in toy if "limit_val" not in option]

@@ -83,6 +83,7 @@ def test_a_mistake_gets_one_line_before_data_is_prepared(run, toy, monkeypatch, 
     assert not [path for path in Path().rglob("*") if path.is_file()]
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_exactly_and_checkpointing_may_come_and_go(run, toy):
     options = ["fit", "-c", RECIPE, *toy, *LONG, "--trainer.max_steps=8", "--model.network.block.dropout=0.1"]
     options += [f"--model.network.feed_forward{part}" for part in ("=MixtureOfExperts", ".router=SigmoidRouter")]
@@ -103,6 +104,7 @@ def test_a_killed_run_goes_on_exactly_and_checkpointing_may_come_and_go(run, toy
     assert len(killed["optimizer_states"][0]["state"]) == len(parameters) - 1
 
 
+@pytest.mark.slow
 def test_a_plugin_that_changes_the_network_is_trained_validated_and_rebuilt(run, toy):
     Path("beside.py").write_text(BESIDE.replace("{name}", "Beside"))
     transforms = [{"class_path": "Freeze", "init_args": {"names": ["*"]}}, {"class_path": "Beside"}]

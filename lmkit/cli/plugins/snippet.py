@@ -10,6 +10,7 @@ import yaml
 from lmkit.cli.plugins.describe import Option, options, usable, where_from
 from lmkit.cli.plugins.places import choices, find
 from lmkit.kinds import KINDS, leaves
+from lmkit.layers import Attention
 from lmkit.registry import PACKAGE
 
 SIZES = {"dim": 384, "heads": 6, "context": 256, "depth": 4, "vocab_size": 8192}
@@ -35,13 +36,19 @@ def snippet(cls: type, kind: str) -> str | None:
     elif (place := find(cls)) is not None:
         (key, _), *around = reversed(place.path)
         inner = part(cls, kind, place.given)
-        tree = {key: [inner] if place.listed else inner}
+        tree = {key: [inner] if place.listed else inner, **_beside(cls)}
         for key, choice in around:
             tree = {key: {"class_path": choice.__name__, "init_args": tree} if choice else {"init_args": tree}}
     else:
         return None
     files = {"plugins": [where_from(cls)]} if cls.__module__.startswith(f"{PACKAGE}.") else {}
     return None if _lacks(tree) else str(yaml.safe_dump({**files, **tree}, sort_keys=False))
+
+
+def _beside(cls: type) -> dict[str, Any]:
+    """What a recipe has to say beside a class: that there are no positions, if its layers would not hear them."""
+    deaf = issubclass(cls, Attention) and not (cls.hears_position or cls.reads_memory)
+    return {"position": "NoPosition"} if deaf else {}
 
 
 def usage(cls: type, kind: str) -> str:
