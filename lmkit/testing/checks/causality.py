@@ -46,7 +46,7 @@ def tokens(subject: Layer) -> str | None:
 
 @check("no future: gradients", LAYERS, DO)
 def gradients(subject: Layer) -> str | None:
-    """The gradient of what comes before a cut by what is behind it is exactly zero, in a network and the layer alone."""
+    """The gradient of what comes before a cut by what is behind it is exactly zero, in a network and a layer alone."""
     network, ids, x = subject.network(), subject.tokens(1), subject.stream(1).requires_grad_()
     layer, said = subject.layer(), "an output has a gradient by a later input"
     for mode in modes(network, _read_stream, network, x, ids):
