@@ -18,15 +18,15 @@ TRIES = 4
 
 @check("gradients", LAYERS, "compute in x.dtype, which is float64 here, and mend the backward pass of custom functions")
 def derivative(subject: Layer) -> str | None:
-    """`torch.autograd.gradcheck` in its fast mode, for the input and each parameter by itself."""
+    """`torch.autograd.gradcheck` along a random direction of the input, and of each parameter."""
     layer, x = subject.layer(), subject.stream(2, SHORT)
     call = Call(subject, layer)
     tensors = {INPUT: x} | {name: parameter for name, parameter in call.named_parameters() if parameter.requires_grad}
+    lines = {name: (tensor.detach(), torch.randn_like(tensor)) for name, tensor in tensors.items()}
     for mode in modes(layer, lambda: subject.call(layer, x)[0]):
-        for name, tensor in tensors.items():
-            if not _agrees(call, x, name, tensor):
-                said = name.removeprefix("layer.")
-                raise Failed(f"the gradient of {said} is not the derivative{mode.when}")
+        if not _agrees(call, x, lines):
+            wrong = [name.removeprefix("layer.") for name, line in lines.items() if not _agrees(call, x, {name: line})]
+            raise Failed(f"the gradient of {', '.join(wrong) or 'a tensor'} is not the derivative{mode.when}")
     return counted(len(tensors), "tensor")
 
 
@@ -39,20 +39,21 @@ class Call(torch.nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(B, T, D) to scalars."""
-        # a weighed sum, because the fast mode weighs by positive numbers only, under which norms change little
+        # a weighed sum, because under a plain one norms change little
         return tuple((y * weights(y)).sum() for y in self.subject.call(self.layer, x) if y.requires_grad)
 
 
-def _agrees(call: Call, x: Tensor, name: str, tensor: Tensor) -> bool:
-    """Whether the gradient of a parameter, or of the input, is the derivative."""
-    value, training = tensor.detach().clone().requires_grad_(), call.layer.training
+def _agrees(call: Call, x: Tensor, lines: dict[str, tuple[Tensor, Tensor]]) -> bool:
+    """Whether the slopes along lines, each a tensor and a direction, are those that autograd finds."""
 
-    def run(value: Tensor) -> tuple[Tensor, ...]:
+    def run(steps: Tensor) -> tuple[Tensor, ...]:
         torch.manual_seed(0)
-        return call(value) if name == INPUT else functional_call(call, {name: value}, (x,))
+        moved = {name: start + step * way for (name, (start, way)), step in zip(lines.items(), steps, strict=True)}
+        return functional_call(call, moved, (moved.pop(INPUT, x),))
 
-    try:  # if nothing depends on anything, it has no gradient
-        return not run(value) or gradcheck(run, (value,), fast_mode=True, check_undefined_grad=not training)
+    steps = x.new_zeros(len(lines), requires_grad=True)
+    try:
+        return not run(steps) or gradcheck(run, (steps,))  # nothing, if nothing depends on anything
     except GradcheckError:
         return False
 
