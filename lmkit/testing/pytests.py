@@ -31,6 +31,8 @@ def conformance(
     if not classes:
         raise UserError("conformance() has no class to check: name one or more, as in conformance(MyNorm)")
     for cls in classes:
+        if not isinstance(cls, type):
+            raise UserError(f"{cls!r} is no class: give options by name, as conformance(MyNorm, options={{'eps': 1}})")
         if kind_of(cls) is None:
             raise UserError(no_kind(cls))
     expected = known or {}

@@ -389,6 +389,8 @@ def test_a_case_ends_as_its_check_does():
         conformance(WarmupCosine, known={"cache": "why"})
     with pytest.raises(UserError, match="has no class to check"):
         conformance()
+    with pytest.raises(UserError, match="is no class: give options by name"):
+        conformance(RMSNorm, {"eps": 1e-4})
     with pytest.raises(UserError, match="Linear is of no kind that can be checked"):
         conformance(torch.nn.Linear)
 
