@@ -249,3 +249,25 @@ class BrokenWarmUp(Activation):
     def forward(self, x: Tensor) -> Tensor:
         self.forwards += self.training
         return F.gelu(x) * (min(1.0, self.forwards / 100) if self.training else 1)
+
+
+class BrokenDeaf(SelfAttention):
+    """Takes no notice of where tokens stand.
+
+    Args:
+        dim: width D, given by the network.
+        heads: number of heads H, given by the network.
+    """
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__(dim, heads)
+
+    def forward(self, x: Tensor, at: At) -> Tensor:
+        return super().forward(x, replace(at, rotation=None, bias=None, masks={}))
+
+
+class BrokenOneWay(BrokenDeaf):
+    """Never looks at what comes later."""
+
+    def forward(self, x: Tensor, at: At) -> Tensor:
+        return SelfAttention.forward(self, x, replace(at, causal=True, masks={}))

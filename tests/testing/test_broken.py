@@ -98,6 +98,8 @@ FOUND: dict[str, set[str]] = {
     "BrokenWider": {"window"},
     "BrokenNarrower": {"window"},
     "BrokenInPlace": {"input stays"},
+    "BrokenDeaf": {"position is heard"},
+    "BrokenOneWay": {"both directions"},
     "BrokenNoGrad": {"input stays"},
     "BrokenSingle": {"float32"},
     "BrokenSingleGradient": {"float32"},
