@@ -112,6 +112,7 @@ def table(name):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_an_ablation_reports_what_fit_reaches_by_itself(ablate, run, toy, monkeypatch):
     monkeypatch.setattr(lmkit.cli.trials, "draw", draw)
     fast = ["--trainer.enable_checkpointing=false"]

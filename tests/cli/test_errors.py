@@ -336,6 +336,7 @@ def test_what_shards_a_network_is_refused(strategy):
         check_trainer(SimpleNamespace(strategy=made))
 
 
+@pytest.mark.slow
 def test_output_that_nobody_reads_any_more_ends_quietly(run, toy):
     assert run("fit", "-c", RECIPE, *toy)[0] == 0
     generate = f"{sys.executable} -m lmkit.cli.main generate runs/gpt-small --count 300"

@@ -233,6 +233,7 @@ def test_every_recipe_runs_two_steps_at_toy_size(run, toy, recipe):
     assert f"{recipe.stem}: 2 optimizer steps" in out
 
 
+@pytest.mark.slow
 def test_the_options_of_the_issue_override_a_recipe(run, toy):
     for options in (
         ["--model.network.norm=RMSNorm", "--model.network.norm.eps=1e-5"],

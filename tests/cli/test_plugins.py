@@ -195,6 +195,7 @@ def parser():
 
 
 @pytest.mark.parametrize(("kind", "cls"), BUILT_IN, ids=[f"{kind} {cls.__name__}" for kind, cls in BUILT_IN])
+@pytest.mark.slow
 def test_the_snippet_of_a_class_makes_a_recipe_with_it(parser, tmp_path, kind, cls):
     text = snippet(cls, kind)
     if text is None:

@@ -109,6 +109,7 @@ BALANCED = [
 
 
 @pytest.mark.parametrize("parts", [[], pytest.param(BALANCED, marks=pytest.mark.slow)], ids=["gpt", "mixture"])
+@pytest.mark.slow
 def test_two_ranks_train_as_one(run, toy, few, tmp_path, parts):
     toy = [*toy, *parts]
     common = ["fit", "-c", str(RECIPES / "gpt-small.yaml"), *toy, *few, "--trainer.precision=64-true"]
