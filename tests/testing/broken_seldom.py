@@ -36,7 +36,7 @@ class BrokenTrainingMask(SelfAttention):
     """Looks ahead in training."""
 
     def forward(self, x: Tensor, at: At) -> Tensor:
-        return super().forward(x, replace(at, causal=not self.training))
+        return super().forward(x, replace(at, causal=at.causal and not self.training))
 
 
 class BrokenTrainingDocuments(SelfAttention):

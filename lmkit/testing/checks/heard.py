@@ -43,7 +43,7 @@ def position(subject: Layer) -> str | None:
     "give `at` to `attend`, which hides later tokens only where `at.causal` is true, or refuse it by a UserError",
 )
 def directions(subject: Layer) -> str | None:
-    """Where the network is not causal, as an encoder, the first token sees the last one."""
+    """Where the network is not causal, as an encoder, the first token sees later ones."""
     if issubclass(subject.cls, Attention) and subject.cls.reads_memory:
         raise NotApplicable("it looks at a memory alone")
     layer, x = subject.layer(), subject.stream(1).requires_grad_()
@@ -52,6 +52,6 @@ def directions(subject: Layer) -> str | None:
     except UserError:
         raise NotApplicable("it refuses what is not causal") from None
     (gradient,) = torch.autograd.grad((y[:, 0] * weights(y[:, 0])).sum(), x)
-    if not gradient[:, -1].any():
-        raise Failed("where `at.causal` is false, the first token does not see the last one")
+    if not gradient[:, 1:].any():
+        raise Failed("where `at.causal` is false, the first token sees no later one")
     return None
