@@ -34,18 +34,22 @@ def rehearse(
     if steps < 1:
         raise UserError("a run's length is counted in optimizer steps: set trainer.max_steps, for example to 1000")
     schedule(steps)
+
+    def try_out(built: Network) -> None:
+        run(built)
+        check_heard(built)
+
     with _told("the network cannot be built"), torch.device("meta"):
         built = network()
     try:
         with torch.device("meta"):
-            run(built)
-            check_heard(built)
+            try_out(built)
     except UserError:
         raise
     except Exception:  # a defect, or a part that cannot run without its numbers
         if sum(parameter.numel() for parameter in built.parameters()) <= MOST_BUILT:
             with _told("the network cannot be run"), torch.random.fork_rng(), torch.no_grad():
-                run(network())
+                try_out(network())
 
 
 @contextmanager
