@@ -12,6 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 import lmkit.cli.own_defaults  # noqa: F401 (what a class name means)
 from lmkit.cli.explain import explain
+from lmkit.cli.nulls import refuse_nulls
 from lmkit.errors import UserError
 
 _load_yaml = get_loader("yaml")
@@ -62,9 +63,11 @@ class Parser(LightningArgumentParser):
             UserError: it is wrong.
         """
         try:
-            return self.parse_args(list(arguments))
+            config = self.parse_args(list(arguments))
         except ArgumentError as error:
             raise UserError(explain(str(error), self._options())) from error
+        refuse_nulls(config.get(config.get("subcommand") or "", config))
+        return config
 
     def add_method_arguments(self, *args: Any, **kwargs: Any) -> list[str]:
         """Adds a method's arguments, but not `weights_only`: checkpoints are always read so."""

@@ -83,12 +83,11 @@ class Transformer(Network):
         soft_cap: float | None = None,
     ) -> None:
         super().__init__()
-        counts = {"vocab_size": vocab_size, "context": context, "dim": dim, "depth": depth, "heads": heads}
-        for name, number in counts.items():
-            if number < 1:
-                raise UserError(f"{name} is {number}, but a network needs 1 or more: correct model.network.{name}")
+        _check_counts(vocab_size=vocab_size, context=context, dim=dim, depth=depth, heads=heads)
         if soft_cap is not None and soft_cap <= 0:
             raise UserError(f"soft_cap is {soft_cap}: give a logit above 0, such as 30, or leave it out for none")
+        if embedding_scale <= 0:
+            raise UserError(f"embedding_scale is {embedding_scale}: give a number above 0, such as the root of dim")
         self.vocab_size, self.context, self.dim = vocab_size, context, dim
         self.embedding_scale, self.soft_cap = embedding_scale, soft_cap
         entries, layers = tile(pattern, depth), pattern or [Layer()]
@@ -174,3 +173,9 @@ def positions_within(tokens: Tensor, documents: Tensor | None) -> Tensor:
         return positions
     opens = F.pad(documents[:, 1:] != documents[:, :-1], (1, 0))
     return positions - (positions * opens).cummax(dim=1).values
+
+
+def _check_counts(**counts: int) -> None:
+    for name, number in counts.items():
+        if number < 1:
+            raise UserError(f"{name} is {number}, but a network needs 1 or more: correct model.network.{name}")

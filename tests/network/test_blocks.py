@@ -183,3 +183,5 @@ def test_the_ends_of_a_network():
     torch.testing.assert_close(network.logits(hidden), 0.8 * torch.tanh(hidden @ network.embedding.weight.T / 0.8))
     with pytest.raises(UserError, match="soft_cap is 0"):
         decoder(soft_cap=0.0)
+    with pytest.raises(UserError, match="embedding_scale is 0"):
+        decoder(embedding_scale=0.0)
