@@ -16,7 +16,7 @@ from lmkit.registry import PACKAGE
 SIZES = {"dim": 384, "heads": 6, "context": 256, "depth": 4, "vocab_size": 8192}
 """Values for sizes that a recipe has to name; those of recipes/gpt-small.yaml."""
 
-WORDS: dict[str, Any] = {"names": ["embedding.*"]}
+WORDS: dict[str, Any] = {"names": ["embedding.*"], "factor": 4.0}
 """Values for other options that a recipe has to name, where any word or number would not do."""
 
 ROOTS: dict[str, tuple[str, ...]] = {"task": ("model",), "data": ("data",), "callback": ("trainer", "callbacks")}
@@ -59,7 +59,7 @@ def usage(cls: type, kind: str) -> str:
 
 
 def part(cls: type, kind: str, first: int) -> Any:
-    """A class as a recipe names it, with the options that it needs and those whose default is a plain value.
+    """A class as a recipe names it, with the options that it needs and those whose default a recipe can say.
 
     Args:
         cls: the class.
@@ -67,9 +67,9 @@ def part(cls: type, kind: str, first: int) -> Any:
         first: how many parameters are given.
     """
     chosen = {
-        option.name: _value(option) if option.required else option.default
+        option.name: _value(option) if option.required else _default(option)
         for option in options(cls, first)
-        if option.required or _is_plain(option)
+        if option.required or _can_be_said(option)
     }
     same = [other for other in usable(KINDS[kind].base) if other.__name__ == cls.__name__]
     path = cls.__name__ if len(same) == 1 else f"{cls.__module__}.{cls.__qualname__}"
@@ -81,8 +81,17 @@ def required(cls: type, first: int, sizes: Mapping[str, int] = SIZES) -> dict[st
     return {option.name: _value(option, sizes) for option in options(cls, first) if option.required}
 
 
-def _is_plain(option: Option) -> bool:
-    """Whether the default is a plain value that the type allows."""
+def _default(option: Option) -> Any:
+    """The default as a recipe says it."""
+    return option.default.__name__ if isinstance(option.default, type) else option.default
+
+
+def _can_be_said(option: Option) -> bool:
+    """Whether the default is null, a class that goes by its name, or a plain value that the type allows."""
+    if isinstance(option.default, type):
+        return any(option.default in choices(leaf.cls) for leaf in leaves(option.hint))
+    if option.default is None:
+        return option.hint is Any or type(None) in get_args(option.hint)
     kind = type(option.default)
     known = [leaf.cls for leaf in leaves(option.hint)]
     told = option.hint is Any or kind in known or (kind is int and float in known)
