@@ -52,8 +52,10 @@ class MaskedLanguageModel(Task):
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The loss in nats summed over the hidden tokens, and their number."""
         hidden, targets = self._read(batch)
-        predicted = targets != IGNORE  # a few: the head is not computed for the others
-        return token_loss(self.network, hidden[predicted][None], targets[predicted][None], self.chunk)
+        hidden, targets = hidden.flatten(0, 1), targets.flatten()
+        predicted = targets != IGNORE  # a few: the head is computed for them, and for others up to a whole multiple
+        few = predicted.int().argsort(descending=True, stable=True)[: _up(int(predicted.sum()))]
+        return token_loss(self.network, hidden[few][None], targets[few][None], self.chunk)
 
     def states(self, network: Any, tokens: Tensor) -> list[Tensor]:
         """Those of the hidden tokens."""
@@ -73,3 +75,8 @@ class MaskedLanguageModel(Task):
         known = getattr(self._datamodule, "vocab_size_used", last)  # an id of no text would tell that it was drawn
         tokens, targets = mask(batch.inputs, batch.targets, last, known, self.share, draw_number(self))
         return self.network(tokens, batch.documents), targets
+
+
+def _up(count: int) -> int:
+    """The next multiple of 64: kernels that are made for each shape (oneDNN's) are made, and kept, for a few only."""
+    return -(-count // 64) * 64

@@ -43,6 +43,17 @@ def test_the_loss_is_that_of_the_hidden_tokens_alone():
     torch.testing.assert_close(*grads)
 
 
+def test_the_head_is_given_few_shapes(monkeypatch):
+    task, sizes = made(share=0.3), []
+    logits = task.network.logits
+    monkeypatch.setattr(task.network, "logits", lambda hidden: sizes.append(len(hidden)) or logits(hidden))
+    for seed in range(5):
+        tokens = torch.randint(KNOWN, (20, T), generator=torch.Generator().manual_seed(seed))
+        task.loss(Batch(tokens, tokens, None))
+    assert {size % 64 for size in sizes} == {0}
+    assert max(sizes) < 20 * T
+
+
 def test_a_batch_of_nothing_to_predict_has_no_loss():
     task, rows = made(), batch()
     loss, count = task.loss(rows._replace(targets=torch.full_like(rows.targets, IGNORE)))
