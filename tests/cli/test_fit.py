@@ -228,6 +228,8 @@ def test_every_recipe_runs_two_steps_at_toy_size(run, toy, recipe):
     if recipe.stem == "t5-small":
         both = [o.replace(".network.", f".network.{part}.") for o in toy for part in ("encoder", "decoder")]
         toy = [*dict.fromkeys(both), "--model.network.decoder.block.cross.heads=4"]
+    if recipe.stem in ("deepseek-small", "hybrid-small"):  # whose pattern has four layers
+        toy = [option.replace("depth=2", "depth=4") for option in toy]
     code, out, errors = run("fit", "--config", recipe, *toy)
     assert code == 0, errors
     assert f"{recipe.stem}: 2 optimizer steps" in out
