@@ -20,12 +20,12 @@ wider. With documents the state is empty at the start of each; a state that is g
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from lmkit.layers.autocast import without_autocast
 
 
 def delta_rule(
@@ -50,7 +50,7 @@ def delta_rule(
         documents: the document of each token, never falling along a row; none if a row is one.
         chunk: tokens that are done at once.
     """
-    with _all_digits(q.device.type):
+    with without_autocast(q):
         if q.size(2) == 1:
             return recurrent_delta_rule(q, k, v, g, beta, state, documents)
         return chunked_delta_rule(q, k, v, g, beta, state, documents, chunk)
@@ -107,11 +107,6 @@ def chunked_delta_rule(
         outputs.append(output)
     o = torch.stack(outputs, dim=1).flatten(1, 2)[:, :time]
     return o.unflatten(0, (batch, heads)).to(dtype), state.unflatten(0, (batch, heads))
-
-
-def _all_digits(device: str) -> AbstractContextManager[Any]:
-    """Keeps autocast from rounding the products, which add up over a whole row."""
-    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
 def _one_chunk(

@@ -77,6 +77,5 @@ def count(choices: Tensor, experts: int) -> Tensor:
 def _computed_in(x: Tensor) -> torch.dtype:
     """The dtype that autocast asks of products, which does not know the operators of others; else that of `x`."""
     device = x.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        return torch.get_autocast_dtype(device)
-    return x.dtype
+    autocast = not x.is_meta and torch.is_autocast_enabled(device)  # which meta has not
+    return torch.get_autocast_dtype(device) if autocast else x.dtype

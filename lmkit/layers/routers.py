@@ -5,7 +5,6 @@ arXiv:2101.03961, section 2.4).
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lmkit.errors import UserError
+from lmkit.layers.autocast import without_autocast
 from lmkit.layers.balance import row_loss, switch_loss
 from lmkit.layers.experts import count
 from lmkit.layers.kinds import Router, Routing
@@ -117,7 +117,7 @@ class SigmoidRouter(Router):
         experts = self.limit(scores.detach() + self.bias).topk(self.active, dim=-1).indices
         if self.training:
             loads = count(experts, scores.size(-1))
-            self.loads += loads.sum(0)  # twice where activations are recomputed: for all alike, so that no sign changes
+            self.loads += loads.sum(0)
             self.side_losses = {"moe_balance": self.balance_weight * row_loss(scores, loads)}
         return Routing(experts, weigh(scores.gather(-1, experts), self.normalise, self.scale))
 
@@ -128,11 +128,11 @@ class SigmoidRouter(Router):
         self.loads.zero_()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        """Moves as any module does, but not to a narrower dtype, in which a bias would not change by a small rate."""
+        """Moves as any module does, but to no dtype below float32, in which a bias would not change by a small rate."""
         before = self.bias
         super()._apply(fn, recurse)
-        if self.bias.dtype.itemsize < before.dtype.itemsize:
-            self.bias = before.to(self.bias.device)
+        if self.bias.dtype.itemsize < torch.float32.itemsize:
+            self.bias = before.to(self.bias.device, torch.float32)
         return self
 
 
@@ -176,9 +176,8 @@ class PreciseLinear(Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., inputs) to (..., outputs)."""
-        device, dtype = input.device.type, torch.promote_types(input.dtype, torch.float32)
-        exact = torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
-        with exact:
+        dtype = torch.promote_types(input.dtype, torch.float32)
+        with without_autocast(input):
             return F.linear(input.to(dtype), self.weight.to(dtype), None if self.bias is None else self.bias.to(dtype))
 
 

@@ -410,6 +410,12 @@ def test_bfloat16_keeps_the_routing_and_is_near(router, way):
     assert all(p.grad.isfinite().all() and p.grad.dtype == p.dtype for p in layer.parameters())
 
 
+def test_the_bias_goes_back_to_float32_with_all_else():
+    layer = make(torch.float32, SigmoidRouter).double()
+    assert layer.router.bias.dtype == torch.float64
+    assert layer.float().router.bias.dtype == layer.to(torch.bfloat16).router.bias.dtype == torch.float32
+
+
 def test_small_steps_of_the_bias_are_kept_in_bfloat16():
     layer = make(torch.float32, SigmoidRouter).to(torch.bfloat16)
     layer.router.bias.fill_(0.5)

@@ -1,11 +1,10 @@
 """Attention of every query to every key, under a mask if not all are seen; and the arithmetic that tiles share."""
 
-from contextlib import nullcontext
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lmkit.layers.autocast import without_autocast
 from lmkit.layers.kernels.job import Job
 
 
@@ -52,9 +51,8 @@ def weigh(job: Job, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: 
 
 def _scores(q: Tensor, k: Tensor) -> Tensor:
     """Products of queries and keys in float32 or wider, in which PyTorch's own kernels hold them too."""
-    wide, device = torch.promote_types(q.dtype, torch.float32), q.device.type
-    known = torch.amp.is_autocast_available(device)  # not on the meta device
-    with torch.autocast(device, enabled=False) if known else nullcontext():
+    wide = torch.promote_types(q.dtype, torch.float32)
+    with without_autocast(q):
         return q.to(wide) @ k.to(wide).transpose(-1, -2)
 
 
