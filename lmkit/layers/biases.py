@@ -51,7 +51,7 @@ class RelativeBias(Position):
         self, dim: int, heads: int, context: int, buckets: int = 32, longest: int = 128, both_ways: bool = False
     ) -> None:
         super().__init__()
-        self.ways = 2 if both_ways else 1
+        self.both_ways, self.ways = both_ways, 2 if both_ways else 1
         if buckets < 2 * self.ways or buckets % (2 * self.ways):
             raise UserError(f"buckets is {buckets}, but RelativeBias needs a multiple of {2 * self.ways}: change it")
         self.one_way = buckets // self.ways

@@ -168,6 +168,9 @@ class Attention(nn.Module, ABC):
 class Position(nn.Module, ABC):
     """Tells the network the order of its tokens; constructed with `dim, heads, context`."""
 
+    both_ways: bool | None = None
+    """Whether it is made for layers that see later tokens too, as an encoder's; none if for any."""
+
     @abstractmethod
     def forward(self, x: Tensor, positions: Tensor) -> tuple[Tensor, At]:
         """Embeddings (B, T, D) and positions within the document (B or 1, T) to embeddings and an `At`."""

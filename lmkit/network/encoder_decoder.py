@@ -1,6 +1,7 @@
 """The encoder-decoder: one row is read as a whole, and another is written token by token while looking there."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,6 +32,11 @@ class EncoderDecoder(Network):
             ours, theirs = getattr(self.encoder, name), getattr(self.decoder, name)
             if ours != theirs:
                 raise UserError(f"{name} is {ours} in the encoder and {theirs} in the decoder: make them the same")
+        blocks: Any = self.decoder.blocks
+        if not any(block.reads_memory or block.attention.reads_memory for block in blocks):
+            raise UserError(
+                "no block of the decoder looks at what the encoder has read: set decoder.block to CrossPreNorm"
+            )
         self.vocab_size, self.dim, self.context = self.decoder.vocab_size, self.decoder.dim, self.encoder.context
         self.encoder.head = None
         if shared:

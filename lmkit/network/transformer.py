@@ -63,6 +63,7 @@ class Transformer(Network):
     """
 
     causal: bool
+    position_of: list[int]  # for each block, of `(position, *layer_positions)`, what tells it of positions
 
     def __init__(  # noqa: PLR0913, PLR0917 (the place where all parts are put together)
         self,
@@ -92,7 +93,7 @@ class Transformer(Network):
         self.embedding_scale, self.soft_cap = embedding_scale, soft_cap
         entries, layers = tile(pattern, depth), pattern or [Layer()]
         own = [index for index, layer in enumerate(layers) if layer.position]
-        self._position_of = [own.index(entry) + 1 if entry in own else 0 for entry in entries]
+        self.position_of = [own.index(entry) + 1 if entry in own else 0 for entry in entries]
         make_block = partial(_make_block, attention, feed_forward, partial(block, dim, depth, norm), dim, heads)
         self.make_norm, self.make_block = partial(norm, dim), partial(make_block, layers[entries[-1]])
         device = torch.get_default_device()
@@ -106,6 +107,8 @@ class Transformer(Network):
             self.blocks = nn.ModuleList(make_block(layers[entry]) for entry in entries)
             self.norm = nn.Identity() if self.blocks[-1].gives_normed else norm(dim)
             self.head = None if tied else Linear(dim, vocab_size)
+        for made in (self.position, *self.layer_positions):
+            _check_ways(made, self.causal)
         settle(self, device)
 
     def read(self, tokens: Tensor, positions: Tensor, caches: Sequence[Any] | None = None, **at: Any) -> Tensor:
@@ -129,7 +132,7 @@ class Transformer(Network):
         for position in (self.position, *self.layer_positions):
             x, told = position(x, positions)
             ats.append(replace(told, causal=self.causal, masks={}, **at))  # anew, lest one is given in two forwards
-        return x, [ats[index] for index in self._position_of]
+        return x, [ats[index] for index in self.position_of]
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Hidden states (..., D) to logits (..., V)."""
@@ -173,6 +176,12 @@ def positions_within(tokens: Tensor, documents: Tensor | None) -> Tensor:
         return positions
     opens = F.pad(documents[:, 1:] != documents[:, :-1], (1, 0))
     return positions - (positions * opens).cummax(dim=1).values
+
+
+def _check_ways(position: Position, causal: bool) -> None:
+    if position.both_ways not in {None, not causal}:
+        looks = "a decoder looks back only" if causal else "an encoder looks both ways"
+        raise UserError(f"both_ways of {type(position).__name__} is {position.both_ways}, but {looks}: change it")
 
 
 def _check_counts(**counts: int) -> None:

@@ -68,7 +68,7 @@ def _told(what: str) -> Iterator[None]:
 
 
 def check_heard(network: Network) -> None:
-    """Looks whether what a position tells the layers is heard by one of them.
+    """Looks whether what each position tells its layers is heard by one of them.
 
     Raises:
         UserError: it is not, so that the position changes nothing.
@@ -76,15 +76,17 @@ def check_heard(network: Network) -> None:
     for part in network.modules():
         if not isinstance(part, Transformer):
             continue
-        row = torch.zeros(1, 1, dtype=torch.long)
-        _, ats = part.embed(row, row)
-        told = [at.rotation is not None or at.bias is not None for at in ats]
         blocks: Any = part.blocks
-        deaf = {type(block.attention).__name__ for block in blocks if not block.attention.hears_position}
-        if any(told) and all(not block.attention.hears_position for block in blocks):
+        for number, position in enumerate((part.position, *part.layer_positions)):
+            _, told = position(torch.zeros(1, 1, part.dim), torch.zeros(1, 1, dtype=torch.long))
+            layers = [block.attention for block, own in zip(blocks, part.position_of, strict=True) if own == number]
+            if (told.rotation is None and told.bias is None) or any(layer.hears_position for layer in layers):
+                continue
+            deaf = ", ".join(sorted({type(layer).__name__ for layer in layers}))
+            why = f"{deaf} orders tokens by itself" if deaf else "all layers of the pattern have positions of their own"
             raise UserError(
-                f"no layer hears the position {type(part.position).__name__}: {', '.join(sorted(deaf))} orders tokens "
-                "by itself; set position to NoPosition, or let a pattern have layers of another attention"
+                f"no layer hears the position {type(position).__name__}: {why}; set it to NoPosition, or have a layer "
+                "that hears it"
             )
 
 

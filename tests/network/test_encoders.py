@@ -14,6 +14,7 @@ from lmkit.layers import (
     LayerNorm,
     Learned,
     NoPosition,
+    RelativeBias,
     RMSNorm,
     Rotary,
     SelfAttention,
@@ -21,6 +22,7 @@ from lmkit.layers import (
 )
 from lmkit.layers.kinds import At
 from lmkit.network import CrossPreNorm, Decoder, Encoder, EncoderDecoder, PostNorm, PreNorm
+from lmkit.network.pattern import Layer
 
 V, S, T = 50, 14, 9
 CROSS = partial(CrossPreNorm, cross=partial(CrossAttention, heads=4))
@@ -40,6 +42,18 @@ def both(**options):
 
 def ids(rows, time):
     return torch.randint(V, (rows, time), generator=torch.Generator().manual_seed(time))
+
+
+def test_a_decoder_that_never_looks_at_the_encoder_is_refused():
+    with pytest.raises(UserError, match=r"no block of the decoder looks.*CrossPreNorm"):
+        EncoderDecoder(partial(Encoder, V, 16, 24, 2, 4), partial(Decoder, V, 16, 24, 2, 4))
+
+
+def test_a_bias_for_one_direction_is_refused_where_both_are_seen():
+    with pytest.raises(UserError, match="both_ways of RelativeBias is False, but an encoder looks both ways"):
+        Encoder(V, 16, 24, 2, 4, position=RelativeBias)
+    with pytest.raises(UserError, match="both_ways of RelativeBias is True, but a decoder looks back only"):
+        Decoder(V, 16, 24, 2, 4, pattern=[Layer(position=partial(RelativeBias, both_ways=True))])
 
 
 @pytest.mark.parametrize("position", [Learned, Sinusoidal, Rotary, ALiBi, NoPosition])
