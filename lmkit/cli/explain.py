@@ -7,7 +7,7 @@ is found here by its wording; a message of unknown wording is shortened to its i
 import inspect
 import re
 from collections.abc import Iterable, Sequence
-from importlib import import_module
+from pkgutil import resolve_name
 
 from lmkit.kinds import KINDS, hints, leaves
 from lmkit.registry import classes, hint_of_failures, near, origin
@@ -31,7 +31,9 @@ def explain(message: str, options: Iterable[str] = ()) -> str:
     if required := re.search(r"arguments? (?:are|is) required: ([\w.]*\w(?:, [\w.]*\w)*)", text):
         return _missing(key, required[1].split(", "))
     if unknown := re.search(r"[Uu]nrecognized arguments: (?:--)?([^ =]+)|does not accept option '([^']+)'", text):
-        return _unknown_option(f"--{unknown[1] or unknown[2]}", options)
+        name = unknown[1] or unknown[2]
+        within = key and "Problem with given class_path" in text
+        return _unknown_parameter(key, name.split(".")[0], text) if within else _unknown_option(f"--{name}", options)
     if rejected := re.search(r"Option '([^']+)' is not accepted", text):
         return _unknown_parameter(key, rejected[1], text)
     if name := re.search(r"Expected a dot import path string: ([\w.]*\w)|Unexpected import path format: (\S+)", text):
@@ -72,8 +74,7 @@ def _asked(parameter: str, text: str) -> type | None:
     paths = re.findall(r"Problem with given class_path '([\w.]+)'", text)
     if not paths:
         return None
-    module, _, cls = paths[-1].rpartition(".")
-    return next((leaf.cls for leaf in leaves(hints(getattr(import_module(module), cls)).get(parameter))), None)
+    return next((leaf.cls for leaf in leaves(hints(resolve_name(paths[-1])).get(parameter))), None)
 
 
 def _with_article(kind: type) -> str:
@@ -88,12 +89,12 @@ def _unknown_option(option: str, options: Iterable[str]) -> str:
 
 def _unknown_parameter(key: str, name: str, text: str) -> str:
     paths = re.findall(r"Problem with given class_path '([\w.]+)': Option", text)[-1:]
-    paths = paths or re.findall(r"class_path='([\w.]+)'", text.split("is not accepted", 1)[1])[:1]
+    paths = paths or re.findall(r"class_path='([\w.]+)'", text.partition("is not accepted")[2])[:1]
     paths = paths or re.findall(r"Problem with given class_path '([\w.]+)'", text)[-1:]
     if not paths:
         return f"{key} has no parameter {name}: correct its name"
-    module, _, cls = paths[0].rpartition(".")
-    names = [p for p in inspect.signature(getattr(import_module(module), cls)).parameters if p != "self"]
+    cls = paths[0].rpartition(".")[-1]
+    names = [p for p in inspect.signature(resolve_name(paths[0])).parameters if p != "self"]
     close = near(name, names)
     remedy = f"did you mean {_either(close)}?" if close else f"{cls} has {', '.join(names)}"
     return f"{key}: {cls} has no parameter {name}: {remedy}"

@@ -5,11 +5,11 @@ eps of the network's default, an RMSNorm, and `feed_forward: Gated` the activati
 recipe (task, network, data) is handed on as before, so that `--model.network=MyDecoder` need not say its parts anew.
 """
 
+from pkgutil import resolve_name
 from typing import Any
 
 import jsonargparse._typehints as parsing
 from jsonargparse import Namespace
-from jsonargparse._util import import_object
 
 from lmkit.kinds import KINDS
 
@@ -27,8 +27,8 @@ def discard(parser_or_action: Any, former: Any, value: Any) -> None:
 
 def _hands_on(former: str, path: str) -> bool:
     """Whether a class takes the options of the one whose place it takes."""
-    cls = import_object(path)
-    return cls is import_object(former) or (isinstance(cls, type) and issubclass(cls, HOLDERS))
+    cls = resolve_name(path)
+    return cls is resolve_name(former) or (isinstance(cls, type) and issubclass(cls, HOLDERS))
 
 
 parsing.discard_init_args_on_class_path_change = discard

@@ -66,7 +66,8 @@ class Parser(LightningArgumentParser):
             config = self.parse_args(list(arguments))
         except ArgumentError as error:
             raise UserError(explain(str(error), self._options())) from error
-        refuse_nulls(config.get(config.get("subcommand") or "", config))
+        command = config.get("subcommand")
+        refuse_nulls(config[command] if command else config)
         return config
 
     def add_method_arguments(self, *args: Any, **kwargs: Any) -> list[str]:

@@ -1,10 +1,12 @@
 """Plugins as their author meets them: listed, shown, begun, told apart, and told of when they fail."""
 
 import gc
+import inspect
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,7 +21,9 @@ from lmkit.cli.plugins.places import reads_memory
 from lmkit.cli.plugins.snippet import snippet
 from lmkit.cli.plugins.table import table
 from lmkit.data.chat_templates import ChatML, ChatTemplate, JinjaFile
+from lmkit.data.packing import Batch
 from lmkit.kinds import KINDS
+from lmkit.layers import MixtureOfExperts
 from lmkit.layers.weights import initialize
 from lmkit.network import Decoder
 from lmkit.registry import concrete, load_plugins
@@ -192,6 +196,13 @@ def parser():
     parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True)
     parser.add_lightning_class_args(Trainer, "trainer")
     return parser
+
+
+def test_a_snippet_has_every_option():
+    recipe = yaml.safe_load(snippet(MixtureOfExperts, "feed_forward"))
+    layer = recipe["model"]["init_args"]["network"]["init_args"]["feed_forward"]
+    assert [*layer["init_args"]] == [*inspect.signature(MixtureOfExperts).parameters][1:]
+    assert (layer["init_args"]["hidden"], layer["init_args"]["router"]) == (None, "SoftmaxRouter")
 
 
 @pytest.mark.parametrize(("kind", "cls"), BUILT_IN, ids=[f"{kind} {cls.__name__}" for kind, cls in BUILT_IN])
@@ -400,6 +411,44 @@ def test_what_new_writes_passes_its_check(run, begun):
     assert (code, errors) == (0, ""), out
     assert out.endswith(f"all {len(KINDS)} conform\n")
     assert all(f"{name}(" in out for name in names.values())
+
+
+@pytest.mark.parametrize(("depth", "fed"), [(2, {}), (4, {3: 0}), (5, {4: 0, 3: 1})])
+def test_the_network_that_new_writes_feeds_late_blocks_from_early_ones(begun, depth, fed):
+    names, _ = begun
+    load_plugins(["begun"])
+    cls = next(cls for cls in concrete(KINDS["network"].base) if cls.__name__ == names["network"])
+    network = cls(50, 16, 24, depth, 4).double()
+    tokens = torch.randint(50, (2, 16))
+    x, ats = network.embed(tokens, torch.arange(16)[None])
+    made = []
+    for number, block in enumerate(network.blocks):
+        made.append(block(x + made[fed[number]] if number in fed else x, ats[number]))
+        x = made[-1]
+    torch.testing.assert_close(network(tokens), network.norm(x))
+
+
+def test_the_data_that_new_writes_shows_other_tokens_in_training_only(begun, texts):
+    names, _ = begun
+    load_plugins(["begun"])
+    cls = next(cls for cls in concrete(KINDS["data"].base) if cls.__name__ == names["data"])
+    data = cls(source=str(texts), share=0.3)
+    rows = torch.arange(40 * 64).view(40, 64)  # each token once: where it came from is told by it
+    batch, seen = Batch(rows, rows, None), []
+    for training, step in ((True, 0), (True, 0), (True, 1), (False, 0)):
+        data.trainer = SimpleNamespace(training=training, global_step=step)
+        seen.append(data.on_after_batch_transfer(batch, 0))
+        assert torch.equal(seen[-1].targets, rows)
+    inputs = [found.inputs for found in seen]
+    assert torch.equal(inputs[0], inputs[1])
+    assert not torch.equal(inputs[0], inputs[2])
+    assert torch.equal(inputs[3], rows)
+    assert (inputs[0] <= rows).all()
+    assert (inputs[0] >= rows[:, :1]).all()
+    changed = inputs[0] != rows
+    assert 0.25 < changed[:, 1:].float().mean() < 0.31
+    after = changed[:, 2:][changed[:, 1:-1]].float().mean()
+    assert 0.23 < after < 0.35  # whatever became of the token before
 
 
 def test_what_new_writes_keeps_the_rules_of_layers(begun):

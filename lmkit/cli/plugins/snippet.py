@@ -3,18 +3,21 @@
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
 import yaml
 
+from lmkit.cli.own_defaults import HOLDERS
 from lmkit.cli.plugins.describe import Option, options, usable, where_from
-from lmkit.cli.plugins.places import choices, find
+from lmkit.cli.plugins.places import choices, find, reads_memory
 from lmkit.kinds import KINDS, leaves
 from lmkit.layers import Attention
+from lmkit.network import CrossPreNorm
 from lmkit.registry import PACKAGE
 
-SIZES = {"dim": 384, "heads": 6, "context": 256, "depth": 4, "vocab_size": 8192}
-"""Values for sizes that a recipe has to name; those of recipes/gpt-small.yaml."""
+SIZES = {"dim": 384, "heads": 6, "context": 256, "depth": 4, "vocab_size": 8256}
+"""Values for sizes that a recipe has to name; those of recipes/gpt-small.yaml, and room for token ids of a task."""
 
 WORDS: dict[str, Any] = {"names": ["embedding.*"], "factor": 4.0}
 """Values for other options that a recipe has to name, where any word or number would not do."""
@@ -54,7 +57,9 @@ def _beside(cls: type) -> dict[str, Any]:
 def usage(cls: type, kind: str) -> str:
     """How a recipe uses a class, or that none can."""
     if yaml_lines := snippet(cls, kind):
-        return f"In a recipe, or beside one by a second -c:\n{textwrap.indent(yaml_lines.rstrip(), '  ')}"
+        one = "one such as recipes/t5-small.yaml" if reads_memory(cls) else "one"
+        own = ' with a value of yours for "..."' if "..." in yaml_lines else ""
+        return f"In a recipe{own}, or beside {one} by a second -c:\n{textwrap.indent(yaml_lines.rstrip(), '  ')}"
     return "No task or data that is known takes it from a recipe: use it from Python, or by a task of your own."
 
 
@@ -66,13 +71,13 @@ def part(cls: type, kind: str, first: int) -> Any:
         kind: the name of its kind.
         first: how many parameters are given.
     """
+    holder = issubclass(cls, HOLDERS)  # whose parts are the rest of the recipe, which is to stay
     chosen = {
         option.name: _value(option) if option.required else _default(option)
         for option in options(cls, first)
-        if option.required or _can_be_said(option)
+        if option.required or (_can_be_said(option) and not (holder and isinstance(option.default, type | NoneType)))
     }
-    same = [other for other in usable(KINDS[kind].base) if other.__name__ == cls.__name__]
-    path = cls.__name__ if len(same) == 1 else f"{cls.__module__}.{cls.__qualname__}"
+    path = _path(cls, KINDS[kind].base)
     return {"class_path": path, "init_args": chosen} if chosen else path
 
 
@@ -81,13 +86,21 @@ def required(cls: type, first: int, sizes: Mapping[str, int] = SIZES) -> dict[st
     return {option.name: _value(option, sizes) for option in options(cls, first) if option.required}
 
 
+def _path(cls: type, base: type) -> str:
+    """How a recipe calls a class of a kind: by its name, unless another of the kind has it too."""
+    same = [other for other in usable(base) if other.__name__ == cls.__name__]
+    return cls.__name__ if len(same) == 1 else f"{cls.__module__}.{cls.__qualname__}"
+
+
 def _default(option: Option) -> Any:
     """The default as a recipe says it."""
-    return option.default.__name__ if isinstance(option.default, type) else option.default
+    if not isinstance(option.default, type):
+        return option.default
+    return next(_path(option.default, kind.base) for kind in KINDS.values() if issubclass(option.default, kind.base))
 
 
 def _can_be_said(option: Option) -> bool:
-    """Whether the default is null, a class that goes by its name, or a plain value that the type allows."""
+    """Whether the default is null, a class of a kind, or a plain value that the type allows."""
     if isinstance(option.default, type):
         return any(option.default in choices(leaf.cls) for leaf in leaves(option.hint))
     if option.default is None:
@@ -107,11 +120,16 @@ def _value(option: Option, sizes: Mapping[str, int] = SIZES) -> Any:
             return get_args(leaf.cls)[0]
         if found := choices(leaf.cls):
             needed = required(found[0], leaf.given, sizes)
+            if option.name == "decoder":  # which has to look at what the encoder reads
+                needed["block"] = {"class_path": CrossPreNorm.__name__, "init_args": required(CrossPreNorm, 5, sizes)}
             made = {"class_path": found[0].__name__, "init_args": needed} if needed else found[0].__name__
             return [made] if leaf.within is list else made
     plain = {bool: False, int: 1, float: 1.0, str: "...", Path: "..."}
-    found_plain = [plain[leaf.cls] for leaf in leaves(option.hint) if leaf.cls in plain]
-    return found_plain[0] if found_plain else _UNKNOWN
+    found_plain = [leaf for leaf in leaves(option.hint) if leaf.cls in plain and leaf.within in {None, list}]
+    if not found_plain:
+        return _UNKNOWN
+    first = plain[found_plain[0].cls]
+    return [first] if found_plain[0].within else first
 
 
 def _lacks(tree: Any) -> bool:

@@ -8,18 +8,19 @@ from lmkit.data.corpus import Source
 from lmkit.data.packing import Batch
 from lmkit.data.text import Text
 from lmkit.errors import UserError
+from lmkit.tasks.corruption import draws
 
 
 class Template(Text):
-    """Text of which some tokens are hidden from the network in training, word dropout (Bowman et al. 2015,
-    arXiv:1511.06349, section 3.2): what is read there is the end of a document.
+    """Text in which, in training, some of the tokens that are read are replaced by others, unigram noising (Xie et al.
+    2017, arXiv:1703.02573, section 3.2); here by one that was read before in the same row.
 
     Args:
         source: A file, folder or glob of texts, "stdlib", or any source.
         context: Tokens a row.
         batch_size: Sequences an optimizer step.
-        seed: Chooses the order of the training rows, and which tokens are hidden.
-        share: Of the tokens, those that are hidden, in [0, 1).
+        seed: Chooses the order of the training rows.
+        share: Of the tokens, those that are replaced, in [0, 1).
     """
 
     def __init__(
@@ -36,9 +37,10 @@ class Template(Text):
         self.share = share
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Hides tokens by a hash of the row up to them: another number of ranks, or a second start, hides the same."""
+        """Draws by row and step alone, so that a run that is resumed, on any number of ranks, draws the same."""
         if self.trainer is None or not self.trainer.training:
             return batch
-        sums = (batch.inputs + self.seed + 1).cumsum(dim=1)
-        drawn = sums * 0x9E3779B1 % (1 << 32)  # Knuth's multiplicative hash: as if uniform below 2^32
-        return batch._replace(inputs=torch.where(drawn < self.share * (1 << 32), self.end_of_document, batch.inputs))
+        read, step = batch.inputs, 2 * self.trainer.global_step
+        place = torch.arange(1, read.size(1) + 1, device=read.device)
+        others = read.gather(1, (draws(read, step) * place).long())  # each from its own place or before
+        return batch._replace(inputs=torch.where(draws(read, step + 1) < self.share, others, read))
