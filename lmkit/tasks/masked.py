@@ -15,6 +15,9 @@ from lmkit.tasks.task import Task
 from lmkit.tasks.token_losses import row_losses, token_loss
 from lmkit.transforms import Transform
 
+STEP = 64
+"""The head is given multiples of so many tokens: kernels that are made for one shape (oneDNN's) are few then."""
+
 
 class MaskedLanguageModel(Task):
     """Prediction of hidden tokens on rows of text (BERT, Devlin et al. 2018, arXiv:1810.04805, section 3.1).
@@ -78,5 +81,5 @@ class MaskedLanguageModel(Task):
 
 
 def _up(count: int) -> int:
-    """The next multiple of 64: kernels that are made for each shape (oneDNN's) are made, and kept, for a few only."""
-    return -(-count // 64) * 64
+    """The next multiple of `STEP`."""
+    return -(-count // STEP) * STEP

@@ -24,7 +24,8 @@ class Pretraining(Task):
         optimizer: recipe of the optimizer; it is given two groups, matrices and vectors, the latter without decay.
         schedule: recipe of the learning rate's factor; it is given the run's number of optimizer steps.
         compile: whether each block is compiled by `torch.compile`.
-        transforms: what is done to the network once it is built, in this order; none for nothing.
+        transforms: what is done to the network once it is built, in this order, but not to further heads; none for
+            nothing.
         chunk: tokens whose logits exist at once; less takes less memory.
         multi_token: recipe of heads that predict the tokens after the next one, in training only; none for none.
     """
