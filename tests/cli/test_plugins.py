@@ -243,13 +243,23 @@ def test_show_tells_options_cost_and_use(run):
     assert yaml.safe_load(out.partition("second -c:\n")[2])["model"]["init_args"]["network"]["init_args"]["attention"]
 
 
+def test_show_counts_a_network(run):
+    code, out, errors = run("plugins", "show", "Decoder", "--dim=64", "--heads=4", "--context=32")
+    assert code == 0, errors
+    matrices = 4 * 12 * 64**2 + 8256 * 64  # the embedding is the head
+    norms, scores = 9 * 64, 4 * 2 * 32 * 64
+    assert "context 32, depth 4, vocab_size 8256" in out
+    assert f"{matrices + norms:,} parameters, {6 * (matrices + scores):,} FLOPs" in " ".join(out.split())
+
+
 @pytest.mark.parametrize(
     ("name", "parts"),
     [
         ("MLP", [f"{8 * 64**2:,} parameters, {48 * 64**2:,} FLOPs"]),
         ("LayerNorm", ["128 parameters, 0 FLOPs"]),
         ("CrossPreNorm", ["cross", "required", "CrossAttention", "FLOPs"]),
-        ("Encoder", ["vocab_size", "required", "class_path: MaskedLanguageModel", "Block  "]),
+        ("Encoder", ["vocab_size", "required", "class_path: MaskedLanguageModel", "Block  ", "FLOPs"]),
+        ("EncoderDecoder", ["parameters,", "FLOPs", "class_path: CrossPreNorm"]),
         ("Text", ["batch_size", "Sequences an optimizer step", "class_path: Text"]),
         ("Files", ["from where the command runs", "      source:\n        class_path: Files"]),
         ("Repetition", ["2112.11446", "      filters:\n      - class_path: Repetition", "(0.2, 0.18, 0.16)"]),
@@ -327,6 +337,7 @@ def test_show_says_what_a_constructor_raises(run, raised, said):
         (["lst"], ["no sub-command lst", "list, show, new"]),
         (["list", "nrom"], ["no kind is called nrom: did you mean norm?"]),
         (["show", "RMSNrm"], ["no class is called RMSNrm", "did you mean RMSNorm (norm)"]),
+        (["show", "my_norm.py"], ["my_norm.py is a file", "lmkit plugins show MyNorm --plugins=my_norm.py"]),
         (["show", "MLP", "--dim=0"], ["--dim is 0"]),
         (["show", "SelfAttention", "--heads=7"], ["heads must divide dim"]),
         (["show"], ["name must be given"]),

@@ -1,4 +1,4 @@
-"""What a layer costs at a given size: its parameters, and the FLOPs of a training token, counted on the meta device."""
+"""What a layer or a network costs at a given size: parameters, and FLOPs of a training token, counted on meta."""
 
 import inspect
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from lmkit.cli.plugins.snippet import SIZES, required
 from lmkit.errors import UserError
 from lmkit.kinds import Kind
 from lmkit.layers import At, Memory
-from lmkit.network import Decoder, Transformer
+from lmkit.network import Decoder, Network, Transformer
 from lmkit.registry import build
 
 BESIDE = {"depth": 1, "experts": 8, "active": 2}
@@ -49,14 +49,16 @@ class Cost(NamedTuple):
 
 
 def can_count(kind: Kind) -> bool:
-    """Whether the classes of a kind are layers, called with what a network has at hand."""
+    """Whether the classes of a kind are networks, or layers that are called with what a network has at hand."""
+    if issubclass(kind.base, Network):
+        return True
     forward = inspect.signature(kind.base.forward).parameters if hasattr(kind.base, "forward") else {}
     called = {*forward} - {"self"} in CALLS
     return called and {*kind.given} <= {*inspect.signature(Transformer).parameters, *BESIDE, "network"}
 
 
 def cost(cls: type, kind: Kind, size: Size) -> Cost:
-    """Counts one layer.
+    """Counts one layer, or a network with the other sizes of `SIZES`.
 
     Raises:
         UserError: the layer cannot have this size.
@@ -100,6 +102,23 @@ def _network(size: Size) -> Decoder:
 
 def _flops(layer: nn.Module, kind: Kind, size: Size) -> int:
     """FLOPs of one row of tokens, forward and backward."""
+    with FlopCounterMode(display=False) as counter:
+        results = _logits(layer, size) if isinstance(layer, Network) else _results(layer, kind, size)
+        if learned := [result.sum() for result in results if result.requires_grad]:
+            torch.stack(learned).sum().backward()
+    return int(counter.get_total_flops())
+
+
+def _logits(network: Network, size: Size) -> list[Tensor]:
+    """Of one row of tokens; an encoder-decoder writes a row as long as the one that it reads."""
+    taken = inspect.signature(network.forward).parameters.values()
+    rows = sum(parameter.default is parameter.empty for parameter in taken)
+    tokens = torch.zeros(1, size.context, dtype=torch.long)
+    return [network.logits(network(*[tokens] * rows))]
+
+
+def _results(layer: nn.Module, kind: Kind, size: Size) -> list[Tensor]:
+    """Of a layer called with what its kind takes."""
     x = torch.zeros(1, size.context, size.dim, requires_grad=True)
     inputs = {
         "x": x,
@@ -111,9 +130,5 @@ def _flops(layer: nn.Module, kind: Kind, size: Size) -> int:
         "documents": None,
     }
     names = [name for name in inspect.signature(kind.base.forward).parameters if name != "self"]  # type: ignore[attr-defined]
-    with FlopCounterMode(display=False) as counter:
-        y = layer(*(inputs[name] for name in names))
-        results = [result for result in ((y,) if isinstance(y, Tensor) else y) if isinstance(result, Tensor)]
-        if learned := [result.sum() for result in results if result.requires_grad]:
-            torch.stack(learned).sum().backward()
-    return int(counter.get_total_flops())
+    y = layer(*(inputs[name] for name in names))
+    return [result for result in ((y,) if isinstance(y, Tensor) else y) if isinstance(result, Tensor)]

@@ -44,6 +44,8 @@ def find_classes(name: str) -> list[tuple[str, type]]:
     found = [(kind, cls) for kind, cls in known if cls.__name__ == name]
     if found:
         return found
+    if name.endswith(".py"):
+        raise UserError(f"{name} is a file: name a class in it, as in `lmkit plugins show MyNorm --plugins={name}`")
     kinds = {cls.__name__: kind for kind, cls in known}
     close = " or ".join(f"{other} ({kinds[other]})" for other in near(name, kinds))
     remedy = f"did you mean {close}?" if close else "`lmkit plugins list` shows all"

@@ -16,7 +16,7 @@ from lmkit.cli.plugins.describe import (
 )
 from lmkit.cli.plugins.example import example
 from lmkit.cli.plugins.options import parse, parser_of
-from lmkit.cli.plugins.snippet import usage
+from lmkit.cli.plugins.snippet import SIZES, usage
 from lmkit.cli.plugins.table import table, width_of_output
 from lmkit.errors import UserError, located
 from lmkit.kinds import KINDS, load
@@ -63,6 +63,8 @@ def _page(cls: type, kind: str, size: Size) -> str:
 
 def _cost(cls: type, kind: str, size: Size) -> str:
     at = f"At dim {size.dim}, {size.heads} heads, context {size.context}"
+    if kind == "network":
+        at += f", depth {SIZES['depth']}, vocab_size {SIZES['vocab_size']}"
     apart = ", logits apart" if "network" in KINDS[kind].given else ""
     try:
         counted = cost(cls, KINDS[kind], size)
