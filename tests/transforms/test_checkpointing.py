@@ -31,6 +31,7 @@ V, T, DEPTH = 50, 24, 3
 TINY = partial(Decoder, V, T, 24, heads=4, depth=DEPTH)
 MIXTURE = partial(MixtureOfExperts, experts=4, hidden=8)
 BALANCED = partial(MIXTURE, router=partial(SigmoidRouter, balance_weight=0.1, rate=0.1), shared=1)
+BOTH_WAYS = partial(RelativeBias, both_ways=True)
 LAYERS = [Layer(attention=partial(SelfAttention, window=4)), Layer(position=RelativeBias, feed_forward=MIXTURE)]
 NETWORKS = {
     "decoder": {},
@@ -97,14 +98,14 @@ def test_losses_and_gradients_are_the_same_numbers(options, every, apart):
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["joined", "documents"])
-@pytest.mark.parametrize("position", [Rotary, RelativeBias])
+@pytest.mark.parametrize(("reads", "writes"), [(Rotary, Rotary), (BOTH_WAYS, RelativeBias)], ids=["rotary", "bias"])
 @pytest.mark.parametrize("feed_forward", [None, BALANCED], ids=["dense", "mixture"])
-def test_an_encoder_decoder_too(position, feed_forward, apart):
-    options = {"position": position} | ({"feed_forward": feed_forward} if feed_forward else {})
+def test_an_encoder_decoder_too(reads, writes, feed_forward, apart):
+    options = {"feed_forward": feed_forward} if feed_forward else {}
     block = partial(CrossPreNorm, cross=partial(CrossAttention, heads=4))
     encoder, decoder = (
-        partial(Encoder, V, T, 24, 2, 4, **options),
-        partial(Decoder, V, T, 24, 2, 4, block=block, **options),
+        partial(Encoder, V, T, 24, 2, 4, position=reads, **options),
+        partial(Decoder, V, T, 24, 2, 4, position=writes, block=block, **options),
     )
     plain, recomputed = pair(partial(EncoderDecoder, encoder, decoder))
     inputs = (ids(2, T), ids(2, 12, 1), *((documents(2, T), documents(2, 12)) if apart else ()))
