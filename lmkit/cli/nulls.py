@@ -37,10 +37,11 @@ def refuse_nulls(config: Any, key: str = "") -> None:
 
 def _needed(cls: type) -> dict[str, Any]:
     """The options of a class that cannot be null, with their types."""
-    parameters = inspect.signature(cls).parameters
+    types = hints(cls)
+    parameters = inspect.signature(cls).parameters if types else {}  # classes written in C may have no signature
     return {
         name: hint
-        for name, hint in hints(cls).items()
+        for name, hint in types.items()
         if name in parameters and parameters[name].default is not None and not _allows_null(hint)
     }
 

@@ -180,8 +180,8 @@ def positions_within(tokens: Tensor, documents: Tensor | None) -> Tensor:
 
 def _check_ways(position: Position, causal: bool) -> None:
     if position.both_ways not in {None, not causal}:
-        looks = "a decoder looks back only" if causal else "an encoder looks both ways"
-        raise UserError(f"both_ways of {type(position).__name__} is {position.both_ways}, but {looks}: change it")
+        looks = "a decoder looks back only: set it to false" if causal else "an encoder looks both ways: set it to true"
+        raise UserError(f"both_ways of {type(position).__name__} is {str(position.both_ways).lower()}, but {looks}")
 
 
 def _check_counts(**counts: int) -> None:

@@ -148,7 +148,7 @@ RECIPE = RECIPES / "gpt-small.yaml"
         ),
         (
             ["--model.network.position=RelativeBias", "--model.network.position.both_ways=true"],
-            ["both_ways of RelativeBias is True", "a decoder looks back only"],
+            ["both_ways of RelativeBias is true", "a decoder looks back only: set it to false"],
         ),
         (["--model.network.attention=GatedDeltaNet"], ["no layer hears the position Rotary", "NoPosition"]),
         (["--model.network.depth=0"], ["depth is 0", "model.network.depth"]),

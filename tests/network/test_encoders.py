@@ -50,9 +50,9 @@ def test_a_decoder_that_never_looks_at_the_encoder_is_refused():
 
 
 def test_a_bias_for_one_direction_is_refused_where_both_are_seen():
-    with pytest.raises(UserError, match="both_ways of RelativeBias is False, but an encoder looks both ways"):
+    with pytest.raises(UserError, match="RelativeBias is false, but an encoder looks both ways: set it to true"):
         Encoder(V, 16, 24, 2, 4, position=RelativeBias)
-    with pytest.raises(UserError, match="both_ways of RelativeBias is True, but a decoder looks back only"):
+    with pytest.raises(UserError, match="both_ways of RelativeBias is true, but a decoder looks back only"):
         Decoder(V, 16, 24, 2, 4, pattern=[Layer(position=partial(RelativeBias, both_ways=True))])
 
 
