@@ -1,0 +1,81 @@
+"""Llama 1 to 3.3 (arXiv:2302.13971, 2307.09288, 2407.21783), and what many families after it have in common with it."""
+
+from lmkit.hf.family import Family
+from lmkit.hf.keys import Cases, Config, Is, Key
+from lmkit.hf.rope import Rope
+from lmkit.hf.rules import Rename
+
+
+def heads_of(config: Config) -> int:
+    """Heads of keys where a config does not tell them."""
+    return int(config["num_attention_heads"])
+
+
+def head_dim_of(config: Config) -> int:
+    """The width of a head where a config does not tell it."""
+    return int(config["hidden_size"]) // int(config["num_attention_heads"])
+
+
+SIZES = (
+    Key("vocab_size", "vocab_size"),
+    Key("max_position_embeddings", "context"),
+    Key("hidden_size", "dim"),
+    Key("num_hidden_layers", "depth"),
+    Key("num_attention_heads", "heads"),
+)
+HEADS = (
+    Is("attention", "SelfAttention"),
+    Key("num_key_value_heads", "attention.kv_heads", heads_of),
+    Key("head_dim", "attention.head_dim", head_dim_of),
+)
+USUAL_SCALE = Is("attention.scale", lambda anatomy: anatomy.layers[0]["attention.head_dim"] ** -0.5)
+GATED = (
+    Is("feed_forward", "Gated"),
+    Key("intermediate_size", "feed_forward.hidden"),
+    Cases("hidden_act", {"silu": {"feed_forward.activation": "SiLU"}}),
+)
+RMS_NORM = (Is("norm", "RMSNorm"), Key("rms_norm_eps", "norm.eps", 1e-6))
+UNTIED = Key("tie_word_embeddings", "tied", False)
+BIASES = Cases(
+    "attention_bias",
+    {
+        False: {"attention.bias": False, "attention.out_bias": False},
+        True: {"attention.bias": True, "attention.out_bias": True},
+    },
+    False,
+)
+
+EMBEDDINGS = (
+    Rename("model.embed_tokens.weight", "embedding.weight"),
+    Rename("model.norm.*", "norm.*"),
+    Rename("lm_head.weight", "head.weight"),
+)
+ATTENTION = tuple(
+    Rename(f"model.layers.{{n}}.self_attn.{theirs}_proj.*", f"blocks.{{n}}.attention.{ours}.*")
+    for theirs, ours in (("q", "q"), ("k", "k"), ("v", "v"), ("o", "out"))
+)
+FEED_FORWARD = tuple(
+    Rename(f"model.layers.{{n}}.mlp.{theirs}_proj.*", f"blocks.{{n}}.feed_forward.{ours}.*")
+    for theirs, ours in (("gate", "gate"), ("up", "up"), ("down", "out"))
+)
+NORMS = (
+    Rename("model.layers.{n}.input_layernorm.*", "blocks.{n}.attention_norm.*"),
+    Rename("model.layers.{n}.post_attention_layernorm.*", "blocks.{n}.feed_forward_norm.*"),
+)
+
+LLAMA = Family(
+    name="llama",
+    architecture="LlamaForCausalLM",
+    keys=(
+        *SIZES,
+        *HEADS,
+        USUAL_SCALE,
+        BIASES,
+        *GATED,
+        Key("mlp_bias", "feed_forward.bias", False),
+        *RMS_NORM,
+        UNTIED,
+        Rope(),
+    ),
+    weights=(*EMBEDDINGS, *ATTENTION, *FEED_FORWARD, *NORMS),
+)

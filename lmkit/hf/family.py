@@ -1,0 +1,98 @@
+"""A family of models of Hugging Face: two tables, of its config's keys and of its files' tensors."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lmkit.errors import UserError
+from lmkit.hf.anatomy import Anatomy
+from lmkit.hf.keys import Config, Entry, NotOfFamily
+from lmkit.hf.rules import Rule
+
+# fmt: off
+KNOWN = frozenset((
+    "_attn_implementation_autoset", "_name_or_path", "architectures", "attention_dropout",
+    "attn_implementation", "auto_map", "bos_token_id", "cache_implementation", "chunk_size_feed_forward",
+    "dtype", "eos_token_id", "ignore_keys_at_rope_validation", "id2label", "initializer_range", "is_decoder",
+    "label2id", "model_type", "output_attentions", "output_hidden_states", "output_router_logits",
+    "pad_token_id", "pretraining_tp", "problem_type", "return_dict", "router_aux_loss_coef",
+    "router_jitter_noise", "tokenizer_class", "torch_dtype", "transformers_version", "unsloth_fixed",
+    "unsloth_version", "use_cache",
+))
+# fmt: on
+"""Keys of any config that say nothing of what a network computes: of its training, its tokens, its files."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a family's folders say what lmkit's parts are.
+
+    Attributes:
+        name: its `model_type`.
+        architecture: its class in `architectures`.
+        keys: the entries of its config, in the order in which they are read.
+        weights: the rules of its tensors.
+        prefix: what names of tensors begin with, all but the head's, and may lack in older files.
+        known: keys that change nothing that is computed, beside those of any config.
+        derived: patterns of tensors that may lie in a file although they follow from the config, such as masks.
+    """
+
+    name: str
+    architecture: str
+    keys: tuple[Entry, ...]
+    weights: tuple[Rule, ...]
+    prefix: str = "model."
+    known: tuple[str, ...] = ()
+    derived: tuple[str, ...] = ("*.rotary_emb.inv_freq",)
+
+    def read(self, config: Config) -> Anatomy:
+        """What a config describes.
+
+        Raises:
+            UserError: it says what lmkit cannot represent, or does not know.
+        """
+        told = {key for entry in self.keys for key in entry.theirs}
+        for key, value in config.items():
+            if key not in told and key not in KNOWN and key not in self.known and value not in (None, False, [], {}):
+                raise UserError(
+                    f"config.json says {key}: {value!r}, which lmkit does not know in a {self.name}: if it changes "
+                    "nothing that is computed take it out, else the folder cannot be imported"
+                )
+        anatomy = Anatomy()
+        for entry in self.keys:
+            entry.read(config, anatomy)
+        return anatomy.complete()
+
+    def write(self, anatomy: Anatomy) -> Config:
+        """The config of a network.
+
+        Raises:
+            NotOfFamily: it is not of this family.
+        """
+        config: Config = {"architectures": [self.architecture], "model_type": self.name}
+        for entry in self.keys:
+            entry.write(anatomy, config)
+        try:
+            again = self.read(config)
+        except UserError as error:
+            raise NotOfFamily(str(error)) from error
+        if differing := next(_differences(anatomy, again), None):
+            raise NotOfFamily(differing)
+        return config
+
+
+def _differences(one: Anatomy, other: Anatomy) -> Iterator[str]:
+    """What two networks differ in, each in a few words."""
+    if len(one.layers) != len(other.layers):
+        yield "depth"
+    for flat, again in [(one.whole, other.whole), *zip(one.layers, other.layers, strict=False)]:
+        for name in sorted({*flat, *again}):
+            if not _same(flat.get(name), again.get(name)):
+                yield f"{name} is {flat.get(name)!r}, not {again.get(name)!r}"
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether two values are equal, but for the rounding of numbers on their way to a config and back."""
+    if isinstance(one, float) or isinstance(other, float):
+        both = [value for value in (one, other) if isinstance(value, int | float) and not isinstance(value, bool)]
+        return len(both) == 2 and abs(both[0] - both[1]) <= 1e-12 * max(map(abs, both))
+    return one == other and type(one) is type(other)

@@ -1,0 +1,113 @@
+"""A Hugging Face folder as it is found: its config, and its tensors, which are read one at a time and never as code."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lmkit.errors import UserError
+from lmkit.hf.files import AGAIN, Pickle, Safetensors, TensorFile, read_json
+
+FORMS: tuple[tuple[str, type[TensorFile]], ...] = (("model.safetensors", Safetensors), ("pytorch_model.bin", Pickle))
+"""Names of a single file of weights, in the order of preference; several files are listed in NAME.index.json."""
+
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+class Folder:
+    """The files of a model.
+
+    Args:
+        path: of the folder.
+        allow_pickle: whether `pytorch_model.bin` is read where there are no safetensors.
+
+    Attributes:
+        path: of the folder.
+        config: what config.json says.
+
+    Raises:
+        UserError: there is no such folder, or its config, its index or its files do not hold what they should.
+    """
+
+    def __init__(self, path: str | Path, allow_pickle: bool = False) -> None:
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise UserError(f"no folder {path}: give one that holds config.json and model.safetensors")
+        self.config: dict[str, Any] = read_json(self.path / "config.json")
+        self._places = _places(self.path, allow_pickle)
+
+    @property
+    def names(self) -> list[str]:
+        """The tensors of all files."""
+        return list(self._places)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of one."""
+        return self._places[name].shape(name)
+
+    def tensor(self, name: str) -> Tensor:
+        """One of them, on the CPU, as it is stored.
+
+        Raises:
+            UserError: it does not hold floating-point numbers, or some that are none.
+        """
+        tensor, path = self._places[name].tensor(name), self._places[name].path
+        if tensor.dtype not in DTYPES:
+            raise UserError(
+                f"{name} in {path} is of {tensor.dtype}, but lmkit imports floating-point weights only: give the "
+                "folder of the model as it was before it was quantized"
+            )
+        if not tensor.sum().isfinite() and not tensor.isfinite().all():  # a sum is quick, but may overflow
+            raise UserError(f"{name} in {path} holds numbers that are infinite or none (NaN): {AGAIN}")
+        return tensor
+
+
+def _places(folder: Path, allow_pickle: bool) -> dict[str, TensorFile]:
+    """The file of each tensor.
+
+    Raises:
+        UserError: there are none, or not those that the index lists.
+    """
+    for name, form in FORMS:
+        index = folder / f"{name}.index.json"
+        if not (folder / name).is_file() and not index.is_file():
+            continue
+        if form is Pickle and not allow_pickle:
+            raise UserError(
+                f"{folder} has no safetensors, only {name}, a pickle: give --allow-pickle to read its tensors (no code "
+                "of it is run)"
+            )
+        if (folder / name).is_file():
+            file = form(folder / name)
+            return dict.fromkeys(file.names, file)
+        return _listed(index, form)
+    raise UserError(
+        f"{folder} has no {FORMS[0][0]}, nor {FORMS[0][0]}.index.json: give the folder of a model's weights"
+    )
+
+
+def _listed(index: Path, form: type[TensorFile]) -> dict[str, TensorFile]:
+    """The files of an index, each opened once.
+
+    Raises:
+        UserError: it names files elsewhere or that are missing, or they hold other tensors than it says.
+    """
+    told = read_json(index).get("weight_map")
+    if not isinstance(told, dict) or not all(isinstance(name, str) for name in told.values()):
+        raise UserError(f"{index} has no weight_map of tensors to files: {AGAIN}")
+    names = sorted(set(told.values()))
+    if outside := [name for name in names if Path(name).name != name or name in ("", ".", "..")]:
+        raise UserError(
+            f"{index} names the file {outside[0]!r}, which is not in its folder: nothing is read from there"
+        )
+    if missing := [name for name in names if not (index.parent / name).is_file()]:
+        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise UserError(f"{missing[0]}{others} of the {len(names)} files in {index.name} is missing: {AGAIN}")
+    files = {name: form(index.parent / name) for name in names}
+    places = {tensor: file for file in files.values() for tensor in file.names}
+    for tensor in {**told, **places}:
+        if places.get(tensor) is not files.get(told.get(tensor, "")):
+            where = f"{told[tensor]}, which does not hold it" if tensor in told else "no file, but one holds it"
+            raise UserError(f"{index.name} says that {tensor} is in {where}: {AGAIN}")
+    return places

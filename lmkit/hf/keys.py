@@ -1,0 +1,222 @@
+"""How a key of a Hugging Face config.json is an option of ours: entries of a table, each written once, read both ways.
+
+An entry reads what a config says into an `Anatomy`, and writes what an anatomy says into a config. Whether a network is
+of a family is then one question: does the family's config of it, read again, give the same network?
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from lmkit.errors import UserError
+from lmkit.hf.anatomy import OF_A_LAYER, Anatomy
+
+Config = dict[str, Any]
+Default = Any | Callable[[Config], Any]
+"""A value, or what gives one by the other keys."""
+
+NEEDED: Any = object()
+"""The default of a key that a config must have."""
+
+
+class NotOfFamily(Exception):
+    """A network has what the family cannot say."""
+
+
+class Entry(ABC):
+    """A line of a family's table.
+
+    Attributes:
+        theirs: the keys of the config that it reads.
+    """
+
+    theirs: tuple[str, ...] = ()
+
+    @abstractmethod
+    def read(self, config: Config, anatomy: Anatomy) -> None:
+        """Takes what the config says into the anatomy.
+
+        Raises:
+            UserError: the config lacks it, or says what no network of ours can have.
+        """
+
+    @abstractmethod
+    def write(self, anatomy: Anatomy, config: Config) -> None:
+        """Puts what the anatomy says into the config.
+
+        Raises:
+            NotOfFamily: the family cannot say it.
+        """
+
+
+class Way(NamedTuple):
+    """How a value changes between the two."""
+
+    to_ours: Callable[[Any], Any]
+    to_theirs: Callable[[Any], Any]
+
+
+SAME = Way(lambda value: value, lambda value: value)
+ROOT_OF_ONE_OVER = Way(lambda number: number**-0.5, lambda root: _rounded(root**-2))
+
+
+class Key(Entry):
+    """A value by two names.
+
+    Args:
+        theirs: the key.
+        ours: the option; of each layer if it begins with the name of a layer's part.
+        default: where a config has no such key or null.
+        only: the class of a layer's part that has the option, where not all layers have it.
+        way: how the value changes.
+    """
+
+    def __init__(
+        self, theirs: str, ours: str, default: Default = NEEDED, only: str | None = None, way: Way = SAME
+    ) -> None:
+        self.theirs, self.ours, self.default, self.only, self.way = (theirs,), ours, default, only, way
+
+    def read(self, config: Config, anatomy: Anatomy) -> None:
+        """See `Entry`."""
+        if self.only and not any(_has(layer, self.ours, self.only) for layer in anatomy.layers):
+            return
+        value = value_of(config, self.theirs[0], self.default)
+        put(anatomy, self.ours, None if value is None else self.way.to_ours(value), self.only)
+
+    def write(self, anatomy: Anatomy, config: Config) -> None:
+        """See `Entry`."""
+        values = taken(anatomy, self.ours, self.only)
+        if values:
+            config[self.theirs[0]] = None if values[0] is None else self.way.to_theirs(values[0])
+
+
+class Is(Entry):
+    """What all networks of the family have, and no config says.
+
+    Args:
+        ours: the option.
+        value: what it is, or what gives it by the options so far.
+        only: as in `Key`.
+    """
+
+    def __init__(self, ours: str, value: Any | Callable[[Anatomy], Any], only: str | None = None) -> None:
+        self.ours, self.value, self.only = ours, value, only
+
+    def read(self, config: Config, anatomy: Anatomy) -> None:
+        """See `Entry`."""
+        put(anatomy, self.ours, self.value(anatomy) if callable(self.value) else self.value, self.only)
+
+    def write(self, anatomy: Anatomy, config: Config) -> None:
+        """Nothing: the config is read again to see whether the network has it."""
+
+
+class Must(Entry):
+    """A key that changes what the network computes, and of which only one value is known here.
+
+    Args:
+        theirs: the key.
+        value: that value, and the default.
+    """
+
+    def __init__(self, theirs: str, value: Any) -> None:
+        self.theirs, self.value = (theirs,), value
+
+    def read(self, config: Config, anatomy: Anatomy) -> None:
+        """See `Entry`."""
+        came = value_of(config, self.theirs[0], self.value)
+        if came != self.value:
+            raise UserError(
+                f"config.json says {self.theirs[0]}: {came!r}, which lmkit cannot represent, only {self.value!r}"
+            )
+
+    def write(self, anatomy: Anatomy, config: Config) -> None:
+        """The value."""
+        config[self.theirs[0]] = self.value
+
+
+class Cases(Entry):
+    """A key each of whose values stands for several options.
+
+    Args:
+        theirs: the key.
+        cases: by value of the key the options; the first that fits is written.
+        default: where a config has no such key or null.
+        only: as in `Key`.
+    """
+
+    def __init__(
+        self, theirs: str, cases: Mapping[Any, Mapping[str, Any]], default: Default = NEEDED, only: str | None = None
+    ) -> None:
+        self.theirs, self.cases, self.default, self.only = (theirs,), cases, default, only
+
+    def read(self, config: Config, anatomy: Anatomy) -> None:
+        """See `Entry`."""
+        value = value_of(config, self.theirs[0], self.default)
+        if value not in self.cases:
+            known = ", ".join(map(repr, self.cases))
+            raise UserError(f"config.json says {self.theirs[0]}: {value!r}, which lmkit cannot represent, only {known}")
+        for ours, said in self.cases[value].items():
+            put(anatomy, ours, said, self.only)
+
+    def write(self, anatomy: Anatomy, config: Config) -> None:
+        """See `Entry`."""
+        for value, options in self.cases.items():
+            found = {ours: taken(anatomy, ours, self.only) for ours in options}
+            if all(found[ours] and found[ours][0] == said for ours, said in options.items()):
+                config[self.theirs[0]] = value
+                return
+        if any(taken(anatomy, ours, self.only) for options in self.cases.values() for ours in options):
+            raise NotOfFamily(f"no {self.theirs[0]} says what the network has")
+
+
+def value_of(config: Config, key: str, default: Default) -> Any:
+    """What a config says, or the default where it says nothing or null.
+
+    Raises:
+        UserError: it says nothing and has to.
+    """
+    value = config.get(key)
+    if value is not None:
+        return value
+    if default is NEEDED:
+        raise UserError(f"config.json has no {key}, which its family needs: give the folder's own config.json, whole")
+    return default(config) if callable(default) else default
+
+
+def put(anatomy: Anatomy, ours: str, value: Any, only: str | None = None) -> None:
+    """Sets an option, of each layer that has it."""
+    if not of_a_layer(ours):
+        anatomy.whole[ours] = value
+    if ours == "depth":
+        anatomy.layers = [{} for _ in range(value)]
+    for layer in anatomy.layers if of_a_layer(ours) else ():
+        if only is None or _has(layer, ours, only):
+            layer[ours] = value
+
+
+def taken(anatomy: Anatomy, ours: str, only: str | None = None) -> list[Any]:
+    """The values of an option: none if no layer has it, else one.
+
+    Raises:
+        NotOfFamily: layers have different ones.
+    """
+    flats = anatomy.layers if of_a_layer(ours) else [anatomy.whole]
+    found = [flat[ours] for flat in flats if ours in flat and (only is None or _has(flat, ours, only))]
+    if any(value != found[0] for value in found):
+        raise NotOfFamily(f"{ours} differs from layer to layer")
+    return found[:1]
+
+
+def of_a_layer(ours: str) -> bool:
+    """Whether an option belongs to a layer's part."""
+    return ours.partition(".")[0] in OF_A_LAYER
+
+
+def _has(layer: Mapping[str, Any], ours: str, only: str) -> bool:
+    return layer.get(ours.partition(".")[0]) == only
+
+
+def _rounded(number: float) -> float:
+    """A number without what rounding has left behind whole ones."""
+    near = round(number)
+    return near if abs(number - near) < 1e-9 * abs(number) else number

@@ -1,0 +1,121 @@
+"""Keys of a config.json that tell the layers of a network apart: windows, mixtures, layers without positions."""
+
+from collections.abc import Callable
+from typing import Any
+
+from lmkit.errors import UserError
+from lmkit.hf.anatomy import Anatomy
+from lmkit.hf.keys import Config, Entry, NotOfFamily, value_of
+
+FULL, SLIDING = "full_attention", "sliding_attention"
+
+
+class Windows(Entry):
+    """Which layers see a window only, and how many tokens that is.
+
+    Args:
+        usual: the types of the layers where the config does not list them.
+        switch: a key by which windows are turned off; none if there is none.
+    """
+
+    def __init__(self, usual: Callable[[Config], list[str]], switch: str | None = None) -> None:
+        self.usual, self.switch = usual, switch
+        self.theirs = ("layer_types", "sliding_window", *([switch] if switch else []))
+
+    def read(self, config: Config, anatomy: Anatomy) -> None:
+        """See `Entry`."""
+        window = config.get("sliding_window")
+        if self.switch and not config.get(self.switch):
+            window = None
+        types = value_of(config, "layer_types", self.usual)
+        if len(types) != len(anatomy.layers) or not set(types) <= {FULL, SLIDING}:
+            raise UserError(
+                f"config.json says layer_types: {types!r}, but lmkit represents {len(anatomy.layers)} layers of "
+                f"{FULL} or {SLIDING}"
+            )
+        for layer, kind in zip(anatomy.layers, types, strict=True):
+            layer["attention.window"] = window if kind == SLIDING else None
+
+    def write(self, anatomy: Anatomy, config: Config) -> None:
+        """See `Entry`."""
+        windows = {layer.get("attention.window") for layer in anatomy.layers} - {None}
+        if len(windows) > 1:
+            raise NotOfFamily("windows of several lengths")
+        config["sliding_window"] = next(iter(windows), None)
+        config["layer_types"] = [kind_of(layer) for layer in anatomy.layers]
+        if self.switch:
+            config[self.switch] = bool(windows)
+
+
+class DenseFirst(Entry):
+    """The first layers are dense, all others mixtures of experts.
+
+    Args:
+        theirs: the key of their number.
+    """
+
+    def __init__(self, theirs: str) -> None:
+        self.theirs = (theirs,)
+
+    def read(self, config: Config, anatomy: Anatomy) -> None:
+        """See `Entry`."""
+        dense = value_of(config, self.theirs[0], 0)
+        for number, layer in enumerate(anatomy.layers):
+            layer["feed_forward"] = "Gated" if number < dense else "MixtureOfExperts"
+
+    def write(self, anatomy: Anatomy, config: Config) -> None:
+        """See `Entry`; a layer elsewhere that does not fit is found when the config is read again."""
+        kinds = [layer["feed_forward"] for layer in anatomy.layers]
+        config[self.theirs[0]] = next((n for n, kind in enumerate(kinds) if kind != "Gated"), len(kinds))
+
+
+class DenseAmong(Entry):
+    """Mixtures of experts at every so many layers, but for some that are dense by their numbers (Qwen)."""
+
+    theirs = ("decoder_sparse_step", "mlp_only_layers")
+
+    def read(self, config: Config, anatomy: Anatomy) -> None:
+        """See `Entry`."""
+        step, dense = value_of(config, "decoder_sparse_step", 1), value_of(config, "mlp_only_layers", [])
+        for number, layer in enumerate(anatomy.layers):
+            mixed = number not in dense and (number + 1) % step == 0
+            layer["feed_forward"] = "MixtureOfExperts" if mixed else "Gated"
+
+    def write(self, anatomy: Anatomy, config: Config) -> None:
+        """See `Entry`."""
+        kinds = [layer["feed_forward"] for layer in anatomy.layers]
+        config["decoder_sparse_step"] = 1
+        config["mlp_only_layers"] = [number for number, kind in enumerate(kinds) if kind == "Gated"]
+
+
+class NoPositions(Entry):
+    """Layers that know no positions, as every fourth of SmolLM 3 (NoPE, arXiv:2305.19466); after `Rope` in a table."""
+
+    theirs = ("no_rope_layers", "no_rope_layer_interval")
+
+    def read(self, config: Config, anatomy: Anatomy) -> None:
+        """See `Entry`; a list of 1 for a layer with positions, 0 for one without."""
+        every = value_of(config, "no_rope_layer_interval", 4)
+        usual = [int((number + 1) % every != 0) for number in range(len(anatomy.layers))]
+        rotated = value_of(config, "no_rope_layers", usual)
+        if len(rotated) != len(anatomy.layers):
+            raise UserError(
+                f"config.json says no_rope_layers for {len(rotated)} layers, but it has {len(anatomy.layers)}"
+            )
+        for number, layer in enumerate(anatomy.layers):
+            if not rotated[number]:
+                anatomy.layers[number] = without_position(layer) | {"position": "NoPosition"}
+
+    def write(self, anatomy: Anatomy, config: Config) -> None:
+        """See `Entry`."""
+        config["no_rope_layers"] = [int(layer["position"] != "NoPosition") for layer in anatomy.layers]
+
+
+def kind_of(layer: dict[str, Any]) -> str:
+    """What Hugging Face calls a layer by its window."""
+    return FULL if layer.get("attention.window") is None else SLIDING
+
+
+def without_position(layer: dict[str, Any]) -> dict[str, Any]:
+    """A layer's parts without its position."""
+    return {name: value for name, value in layer.items() if name.partition(".")[0] != "position"}

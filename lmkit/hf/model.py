@@ -1,0 +1,82 @@
+"""A model of a Hugging Face folder: its family, its network's recipe, its weights."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lmkit.errors import UserError
+from lmkit.hf.anatomy import Anatomy, recipe_of
+from lmkit.hf.families import FAMILIES
+from lmkit.hf.family import Family
+from lmkit.hf.folder import Folder
+from lmkit.hf.targets import Collected, Placed
+from lmkit.hf.weights import Ties
+from lmkit.network import Decoder
+from lmkit.registry import build, near
+
+
+class Model:
+    """What a folder holds, looked through before any of it is used.
+
+    Args:
+        path: of the folder.
+        allow_pickle: whether weights are read from a pickle where there are no safetensors.
+
+    Attributes:
+        folder: its files.
+        family: which its config names.
+        anatomy: the parts of its network.
+        recipe: of its network, `class_path` and `init_args`.
+
+    Raises:
+        UserError: it is of no family that is known, says or holds what lmkit cannot represent, or is inconsistent.
+    """
+
+    def __init__(self, path: str | Path, allow_pickle: bool = False) -> None:
+        self.folder = Folder(path, allow_pickle)
+        self.family = _family(self.folder.config)
+        self.anatomy: Anatomy = self.family.read(self.folder.config)
+        self.recipe: dict[str, Any] = recipe_of(self.anatomy)
+        with torch.device("meta"):
+            shapes = self.build().state_dict()
+        self._ties = Ties(self.family, self.anatomy, shapes)
+        self._ties.check(self.folder)
+        self._shapes = shapes
+
+    def build(self) -> Decoder:
+        """A network of this recipe, with first values."""
+        return build(Callable[[], Decoder], self.recipe)()
+
+    def load_into(self, network: Decoder) -> None:
+        """Fills a network of this recipe, on any device and in any dtype, sharded or whole, tensor by tensor."""
+        self._ties.read(self.folder, Placed(network.state_dict()))
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All weights by lmkit's names, in the dtypes of the files."""
+        collected = Collected(self._shapes)
+        self._ties.read(self.folder, collected)
+        return collected.tensors
+
+
+def _family(config: dict[str, Any]) -> Family:
+    """The family that a config names.
+
+    Raises:
+        UserError: none that is known.
+    """
+    name = config.get("model_type")
+    if quantized := config.get("quantization_config"):
+        method = quantized.get("quant_method", "unknown") if isinstance(quantized, dict) else quantized
+        raise UserError(
+            f"config.json says quantization_config ({method}), but lmkit imports weights as they were before they were "
+            "quantized: give the folder of those"
+        )
+    if name not in FAMILIES:
+        close = near(str(name), FAMILIES)
+        meant = f"did you mean {' or '.join(close)}? " if close else ""
+        raise UserError(
+            f"config.json says model_type: {name!r}, which lmkit does not know: {meant}it knows {', '.join(FAMILIES)}"
+        )
+    return FAMILIES[name]

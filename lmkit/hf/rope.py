@@ -1,0 +1,189 @@
+"""Rotary positions in a config.json: `rope_parameters`, or `rope_theta` and `rope_scaling` as they were before."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from lmkit.errors import UserError
+from lmkit.hf.anatomy import Anatomy
+from lmkit.hf.keys import Config, Entry, NotOfFamily
+from lmkit.hf.layer_keys import FULL, SLIDING, kind_of, without_position
+
+Parameters = dict[str, Any]
+
+_NAMES: dict[str, tuple[str, dict[str, str]]] = {
+    "default": ("Rotary", {}),
+    "linear": ("RotaryInterpolated", {"factor": "factor"}),
+    "llama3": (
+        "RotaryLlama3",
+        {
+            "factor": "factor",
+            "low_freq_factor": "low",
+            "high_freq_factor": "high",
+            "original_max_position_embeddings": "original_context",
+        },
+    ),
+    "yarn": (
+        "RotaryYaRN",
+        {
+            "factor": "factor",
+            "original_max_position_embeddings": "original_context",
+            "beta_fast": "fast",
+            "beta_slow": "slow",
+            "truncate": "truncate",
+            "attention_factor": "attention_factor",
+        },
+    ),
+}
+"""By `rope_type` our class, and its options by their keys."""
+
+_USUAL = {"beta_fast": 32.0, "beta_slow": 1.0, "truncate": True}
+_ELSEWHERE = ("rope_type", "type", "rope_theta", "partial_rotary_factor", "mscale", "mscale_all_dim")
+
+
+class Rope(Entry):
+    """The rotation of all layers alike.
+
+    Args:
+        theta: the base where a config says none.
+        share: the part of each head that is rotated where a config says none.
+        base_key: the key of the base before there were `rope_parameters`.
+        share_key: that of the part.
+    """
+
+    def __init__(
+        self,
+        theta: float = 10000.0,
+        share: float = 1.0,
+        base_key: str = "rope_theta",
+        share_key: str = "partial_rotary_factor",
+    ) -> None:
+        self.theta, self.share, self.base_key, self.share_key = theta, share, base_key, share_key
+        self.theirs = ("rope_parameters", "rope_scaling", base_key, share_key)
+
+    def read(self, config: Config, anatomy: Anatomy) -> None:
+        """See `Entry`."""
+        given = config.get("rope_parameters") or config.get("rope_scaling") or {}
+        given = {"rope_theta": config.get(self.base_key, self.theta), **given}
+        given.setdefault("partial_rotary_factor", config.get(self.share_key, self.share))
+        for number, layer in enumerate(anatomy.layers):
+            anatomy.layers[number] = without_position(layer) | position(given, _width(layer), config)
+
+    def write(self, anatomy: Anatomy, config: Config) -> None:
+        """See `Entry`."""
+        config["rope_parameters"] = parameters_of_all(anatomy.layers, self.share)
+
+
+class RopeByType(Entry):
+    """A rotation of the layers that see all and another of those that see a window (Gemma 3).
+
+    Args:
+        theta: the base of the former where a config says none.
+        local_theta: that of the latter.
+    """
+
+    theirs = ("rope_parameters", "rope_scaling", "rope_theta", "rope_local_base_freq")
+
+    def __init__(self, theta: float, local_theta: float) -> None:
+        self.theta, self.local_theta = theta, local_theta
+
+    def read(self, config: Config, anatomy: Anatomy) -> None:
+        """See `Entry`."""
+        given = config.get("rope_parameters") or {}
+        if FULL not in given and SLIDING not in given:
+            given = {
+                FULL: {"rope_theta": config.get("rope_theta"), **(config.get("rope_scaling") or {}), **given},
+                SLIDING: {"rope_theta": config.get("rope_local_base_freq")},
+            }
+        for number, layer in enumerate(anatomy.layers):
+            kind = kind_of(layer)
+            own = dict(given.get(kind) or {})
+            own["rope_theta"] = own.get("rope_theta") or (self.theta if kind == FULL else self.local_theta)
+            anatomy.layers[number] = without_position(layer) | position(own, _width(layer), config)
+
+    def write(self, anatomy: Anatomy, config: Config) -> None:
+        """See `Entry`."""
+        config["rope_parameters"] = {
+            kind: parameters_of_all(layers, 1.0)
+            for kind in (SLIDING, FULL)
+            if (layers := [layer for layer in anatomy.layers if kind_of(layer) == kind])
+        }
+
+
+def position(given: Mapping[str, Any], head_dim: int, config: Config) -> dict[str, Any]:
+    """The position that rope parameters describe, by dotted names.
+
+    Raises:
+        UserError: it is of a kind, or has a key, that lmkit does not know.
+    """
+    kind = given.get("rope_type") or given.get("type") or "default"
+    if kind not in _NAMES:
+        raise UserError(f"config.json says rope_type: {kind!r}, which lmkit cannot represent, only {', '.join(_NAMES)}")
+    name, keys = _NAMES[kind]
+    if unknown := [key for key in given if key not in (*keys, *_ELSEWHERE) and kind != "default"]:
+        raise UserError(f"config.json says {unknown[0]} in its rope parameters, which lmkit does not know for {kind!r}")
+    values = _closed(kind, given, config)
+    found = {"position": name, "position.base": float(given["rope_theta"])}
+    found["position.width"] = int(head_dim * (given.get("partial_rotary_factor") or 1.0))
+    return found | {f"position.{ours}": values[theirs] for theirs, ours in keys.items()}
+
+
+def parameters(layer: Mapping[str, Any], share: float) -> Parameters:
+    """The rope parameters of a layer's position.
+
+    Args:
+        layer: its parts.
+        share: the part of each head that is rotated where a config says none.
+
+    Raises:
+        NotOfFamily: it has another position.
+    """
+    kind = next((kind for kind, (name, _) in _NAMES.items() if name == layer["position"]), None)
+    if kind is None:
+        raise NotOfFamily(f"{layer['position']} is no rotary position of Hugging Face")
+    found = {"rope_type": kind, "rope_theta": layer["position.base"]}
+    part = layer["position.width"] / _width(layer)
+    if part != 1.0 or share != 1.0:
+        found["partial_rotary_factor"] = part
+    return found | {theirs: layer[f"position.{ours}"] for theirs, ours in _NAMES[kind][1].items()}
+
+
+def parameters_of_all(layers: list[dict[str, Any]], share: float) -> Parameters:
+    """The same of layers that have one position, those that have none aside.
+
+    Raises:
+        NotOfFamily: they have several.
+    """
+    found = [parameters(layer, share) for layer in layers if layer["position"] != "NoPosition"]
+    if not found or any(other != found[0] for other in found):
+        raise NotOfFamily("layers have several positions, or none")
+    return found[0]
+
+
+def mscale(factor: float, weight: float) -> float:
+    """YaRN's 0.1 c ln(factor) + 1, by which DeepSeek weighs the scores."""
+    return 0.1 * weight * math.log(factor) + 1.0 if factor > 1 else 1.0
+
+
+def _closed(kind: str, given: Mapping[str, Any], config: Config) -> Parameters:
+    """The values of all keys of a kind, with what is meant where some are missing.
+
+    Raises:
+        UserError: one that is needed is missing.
+    """
+    values = {**_USUAL, **{key: value for key, value in given.items() if value is not None}}
+    original = config.get("original_max_position_embeddings") or config.get("max_position_embeddings")
+    values.setdefault("original_max_position_embeddings", original)
+    if kind == "yarn":
+        values.setdefault("factor", config["max_position_embeddings"] / values["original_max_position_embeddings"])
+        factor, weight, of_all = values["factor"], values.get("mscale"), values.get("mscale_all_dim")
+        usual = mscale(factor, weight) / mscale(factor, of_all) if weight and of_all else mscale(factor, 1.0)
+        values.setdefault("attention_factor", usual)
+    if missing := [key for key in _NAMES[kind][1] if values.get(key) is None]:
+        raise UserError(f"config.json has no {missing[0]} in its rope parameters, which {kind!r} needs")
+    return values
+
+
+def _width(layer: Mapping[str, Any]) -> int:
+    """How many numbers of a head are rotated when all are."""
+    return layer.get("attention.rope_dim") or layer["attention.head_dim"]

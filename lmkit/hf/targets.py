@@ -1,0 +1,66 @@
+"""Where a folder's tensors go: into new ones, or into a network, sharded or whole."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+
+class Target(ABC):
+    """Where a folder's tensors go."""
+
+    @abstractmethod
+    def begin(self, name: str, dtype: torch.dtype) -> Tensor:
+        """What to copy one of our tensors into, all of it; `dtype` is that of the folder's."""
+
+    @abstractmethod
+    def end(self, name: str, tensor: Tensor) -> None:
+        """Takes what has been copied."""
+
+
+class Collected(Target):
+    """New tensors, of the dtypes of the folder.
+
+    Args:
+        shapes: tensors of these names and shapes, which may be on the meta device.
+
+    Attributes:
+        tensors: by name.
+    """
+
+    def __init__(self, shapes: Mapping[str, Tensor]) -> None:
+        self._shapes = shapes
+        self.tensors: dict[str, Tensor] = {}
+
+    def begin(self, name: str, dtype: torch.dtype) -> Tensor:
+        """See `Target`."""
+        return torch.empty(self._shapes[name].shape, dtype=dtype)
+
+    def end(self, name: str, tensor: Tensor) -> None:
+        """See `Target`."""
+        self.tensors[name] = tensor
+
+
+class Placed(Target):
+    """The tensors of a network, on their devices and in their dtypes; of one that is sharded each rank's own part.
+
+    Args:
+        tensors: of the network, by name.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self._tensors = tensors
+
+    def begin(self, name: str, dtype: torch.dtype) -> Tensor:
+        """See `Target`."""
+        own = self._tensors[name]
+        return torch.empty(own.shape, dtype=dtype) if isinstance(own, DTensor) else own
+
+    def end(self, name: str, tensor: Tensor) -> None:
+        """See `Target`."""
+        own = self._tensors[name]
+        if isinstance(own, DTensor):  # every rank reads the files, so that nothing has to be sent
+            tensor = tensor.to(own.device, own.dtype)
+            own.copy_(distribute_tensor(tensor, own.device_mesh, own.placements, src_data_rank=None))
