@@ -1,0 +1,28 @@
+"""Phi 3 and 4 (arXiv:2404.14219): Llama whose queries, keys and values lie in one matrix, and gate and up in another."""
+
+from lmkit.hf.families.llama import EMBEDDINGS, GATED, HEADS, NORMS, RMS_NORM, SIZES, UNTIED, USUAL_SCALE
+from lmkit.hf.families.mistral import WINDOW
+from lmkit.hf.family import Family
+from lmkit.hf.rope import Rope
+from lmkit.hf.rules import Rename, Split
+
+PHI3 = Family(
+    name="phi3",
+    architecture="Phi3ForCausalLM",
+    keys=(*SIZES, *HEADS, USUAL_SCALE, WINDOW, *GATED, *RMS_NORM, UNTIED, Rope()),
+    weights=(
+        *EMBEDDINGS,
+        *NORMS,
+        Split(
+            "model.layers.{n}.self_attn.qkv_proj.weight",
+            *(f"blocks.{{n}}.attention.{name}.weight" for name in ("q", "k", "v")),
+        ),
+        Rename("model.layers.{n}.self_attn.o_proj.weight", "blocks.{n}.attention.out.weight"),
+        Split(
+            "model.layers.{n}.mlp.gate_up_proj.weight",
+            *(f"blocks.{{n}}.feed_forward.{name}.weight" for name in ("gate", "up")),
+        ),
+        Rename("model.layers.{n}.mlp.down_proj.weight", "blocks.{n}.feed_forward.out.weight"),
+    ),
+    known=("embd_pdrop", "resid_pdrop", "original_max_position_embeddings"),
+)

@@ -1,0 +1,36 @@
+"""SmolLM 3: Llama, with every fourth layer without positions."""
+
+from lmkit.hf.families.llama import BIASES, GATED, HEADS, LLAMA, RMS_NORM, SIZES, USUAL_SCALE
+from lmkit.hf.family import Family
+from lmkit.hf.keys import Config, Key
+from lmkit.hf.layer_keys import FULL, SLIDING, NoPositions, Windows
+from lmkit.hf.rope import Rope
+
+
+def where_not_rotated(config: Config) -> list[str]:
+    """Windows in the layers that know no positions, as where a config does not list them."""
+    rotated = config.get("no_rope_layers") or [
+        (number + 1) % (config.get("no_rope_layer_interval") or 4) for number in range(config["num_hidden_layers"])
+    ]
+    return [FULL if one else SLIDING for one in rotated]
+
+
+SMOLLM3 = Family(
+    name="smollm3",
+    architecture="SmolLM3ForCausalLM",
+    keys=(
+        *SIZES,
+        *HEADS,
+        USUAL_SCALE,
+        BIASES,
+        Windows(where_not_rotated, switch="use_sliding_window"),
+        *GATED,
+        Key("mlp_bias", "feed_forward.bias", False),
+        *RMS_NORM,
+        Key("tie_word_embeddings", "tied", True),
+        Rope(theta=2000000.0),
+        NoPositions(),
+    ),
+    weights=LLAMA.weights,
+    known=("max_window_layers",),
+)
