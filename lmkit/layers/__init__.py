@@ -21,7 +21,7 @@ from lmkit.layers.kinds import (
 )
 from lmkit.layers.latent_attention import LatentAttention
 from lmkit.layers.mixture import MixtureOfExperts
-from lmkit.layers.norms import DynamicTanh, L2Norm, LayerNorm, LearnedScale, NoNorm, RMSNorm
+from lmkit.layers.norms import DynamicTanh, L2Norm, LayerNorm, LearnedScale, NoNorm, RMSNorm, ZeroCentredRMSNorm
 from lmkit.layers.positions import Learned, NoPosition, Sinusoidal
 from lmkit.layers.rotary import Rotary
 from lmkit.layers.rotary_scaled import RotaryInterpolated, RotaryLlama3, RotaryNTK, RotaryYaRN
@@ -70,6 +70,7 @@ __all__ = [
     "SigmoidRouter",
     "Sinusoidal",
     "SoftmaxRouter",
+    "ZeroCentredRMSNorm",
     "attend",
     "rotate",
 ]

@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 from transformers.activations import ACT2FN
+from transformers.models.gemma2.modeling_gemma2 import Gemma2RMSNorm
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 from transformers.models.nanochat.modeling_nanochat import NanoChatRMSNorm
 from transformers.models.olmo.modeling_olmo import OlmoLayerNorm
@@ -29,6 +30,7 @@ from lmkit.layers import (
     SelfAttention,
     SiLU,
     Sinusoidal,
+    ZeroCentredRMSNorm,
 )
 from lmkit.layers.heads import rotate
 from tests.layers import references
@@ -62,6 +64,19 @@ def test_rms_norm(weight):
     x = torch.randn(2, T, D)
     torch.testing.assert_close(norm(x), references.rms_norm(x, norm.weight if weight else torch.ones(D), 0.1))
     assert [name for name, _ in norm.named_parameters()] == ["weight"] * weight
+
+
+def test_zero_centred_rms_norm():
+    """Small weights count in bfloat16 too, where 1 + 0.001 is 1."""
+    norm, x = filled(ZeroCentredRMSNorm(D, eps=0.1)), torch.randn(2, T, D, requires_grad=True)
+    torch.testing.assert_close(norm(x), references.rms_norm(x, 1 + norm.weight, 0.1))
+    assert torch.autograd.gradcheck(norm, (x,))
+    torch.nn.init.constant_(norm.bfloat16().weight, 1e-3)
+    x = torch.full((4096, D), 1.5).mul(torch.rand(4096, 1) + 1).bfloat16()
+    theirs = Gemma2RMSNorm(D, eps=0.1).bfloat16()
+    torch.nn.init.constant_(theirs.weight, 1e-3)
+    assert torch.equal(norm(x), theirs(x))
+    assert not torch.equal(norm(x), RMSNorm(D, eps=0.1)(x))
 
 
 def test_l2_norm():
@@ -122,6 +137,7 @@ def test_no_norm():
         (RMSNorm(D, eps=0.1), LlamaRMSNorm(D, eps=0.1)),
         (RMSNorm(D, eps=0.1, weight=False), NanoChatRMSNorm(eps=0.1)),
         (LayerNorm(D, weight=False, bias=False), OlmoLayerNorm(D)),
+        (ZeroCentredRMSNorm(D, eps=0.1), Gemma2RMSNorm(D, eps=0.1)),
     ],
 )
 def test_norms_are_those_of_transformers(ours, theirs):
@@ -131,7 +147,7 @@ def test_norms_are_those_of_transformers(ours, theirs):
     torch.testing.assert_close(ours.double()(x), theirs.double()(x), rtol=0, atol=1e-5)  # theirs reckon in float32
 
 
-@pytest.mark.parametrize("make", [RMSNorm, partial(RMSNorm, weight=False), L2Norm, NoNorm])
+@pytest.mark.parametrize("make", [RMSNorm, partial(RMSNorm, weight=False), ZeroCentredRMSNorm, L2Norm, NoNorm])
 @pytest.mark.parametrize("autocast", [True, False])
 def test_norms_keep_the_dtype(make, autocast):
     x = torch.randn(2, T, D, dtype=torch.bfloat16)

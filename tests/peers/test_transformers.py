@@ -31,6 +31,7 @@ from lmkit.layers import (
     Rotary,
     RotaryLlama3,
     SelfAttention,
+    ZeroCentredRMSNorm,
 )
 from lmkit.network import CrossPreNorm, Decoder, Encoder, EncoderDecoder, Layer, ParallelTwoNorms, SandwichNorm
 
@@ -68,25 +69,24 @@ def test_gemma_2():
     )  # fmt: skip
     peer = randomised(Gemma2ForCausalLM(config))
     attention = partial(SelfAttention, kv_heads=2, scale=5**-0.5, soft_cap=1.5)
-    norm = partial(RMSNorm, eps=1e-6)
     feed_forward = partial(Gated, hidden=48, activation=partial(GELU, "tanh"))
     pattern = [Layer(attention=partial(attention, window=6)), Layer()]
     scale = torch.tensor(32**0.5).item()
     network = Decoder(
-        V, 64, 32, 4, 4, norm, Rotary, attention, feed_forward, SandwichNorm, pattern=pattern, embedding_scale=scale,
-        soft_cap=2.0,
+        V, 64, 32, 4, 4, ZeroCentredRMSNorm, Rotary, attention, feed_forward, SandwichNorm, pattern=pattern,
+        embedding_scale=scale, soft_cap=2.0,
     ).eval()  # fmt: skip
 
     def pairs():
         yield network.embedding.weight, peer.model.embed_tokens.weight
-        yield network.norm.weight, peer.model.norm.weight, lambda w: 1 + w
+        yield network.norm.weight, peer.model.norm.weight
         for block, layer in zip(network.blocks, peer.model.layers, strict=True):
             yield from attention_pairs(block.attention, layer.self_attn)
             for mine, theirs in (("gate", "gate_proj"), ("up", "up_proj"), ("out", "down_proj")):
                 yield getattr(block.feed_forward, mine).weight, getattr(layer.mlp, theirs).weight
             names = ["input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm"]
             for mine, theirs in zip(block.norms, [*names, "post_feedforward_layernorm"], strict=True):
-                yield getattr(block, mine).weight, getattr(layer, theirs).weight, lambda w: 1 + w
+                yield getattr(block, mine).weight, getattr(layer, theirs).weight
 
     copy(pairs())
     tokens = torch.randint(V, (2, T))
