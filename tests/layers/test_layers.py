@@ -290,9 +290,36 @@ def test_self_attention(kv_heads, window, documents, position):
     torch.testing.assert_close(layer(x, at), y @ layer.out.weight.T + layer.out.bias)
 
 
+@pytest.mark.parametrize("over", ["head", "own", "heads"])
+@pytest.mark.parametrize("kv_heads", [None, 3])
+def test_queries_and_keys_are_normed_together_as_told(over, kv_heads):
+    """One number of a head after the other, by the weights of the norm that it belongs to."""
+    layer = filled(
+        SelfAttention(24, H, kv_heads, qk_norm=partial(RMSNorm, eps=0.1), qk_norm_over=over, head_dim=K, scale=0.3)
+    )
+    x = torch.randn(2, T, 24)
+
+    def project(linear, norm=None):
+        rows = (x @ linear.weight.T).unflatten(-1, (-1, K))  # (B, T, H, K)
+        if norm is not None:
+            normed = rows.square().mean((-2, -1) if over == "heads" else -1, keepdim=True)
+            weight = torch.cat(list(norm.parameters())).view(-1, K)  # for all heads, or for each
+            rows = rows / (normed + 0.1).sqrt() * weight
+        return rows.transpose(1, 2)
+
+    assert next(name for name, _ in layer.q_norm.named_parameters()) == ("0.weight" if over == "own" else "weight")
+    q, k, v = project(layer.q, layer.q_norm), project(layer.k, layer.k_norm), project(layer.v)
+    y = references.attention(q * 0.3 * K**0.5, k, v, None, None, None).transpose(1, 2).flatten(2)
+    torch.testing.assert_close(layer(x, At()), y @ layer.out.weight.T)
+    assert (layer.shards == {}) == (over != "head")
+    assert SelfAttention.shards["q"] == "columns"
+
+
 @pytest.mark.parametrize(
     ("make", "needed"),
     [
+        (lambda: SelfAttention(12, 6, qk_norm_over="row"), "qk_norm_over is row: choose head, own, heads"),
+        (lambda: SelfAttention(12, 6, qk_norm_over="heads"), "is heads, but there is no qk_norm: give one"),
         (lambda: SelfAttention(10, 3), "heads is 3 and dim is 10: choose heads out of 1, 2, 5, 10"),
         (lambda: SelfAttention(12, 6, kv_heads=4), "choose kv_heads out of 1, 2, 3, 6"),
         (lambda: SelfAttention(12, 6, window=0), "window is a number of tokens from 1 on, but it is 0"),

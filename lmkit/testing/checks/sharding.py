@@ -7,7 +7,7 @@ read the same input, as on two ranks; nothing is sent, so that one process suffi
 
 import copy
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -31,14 +31,16 @@ EXPERTS = "experts"
 )
 def two_ranks(subject: Layer) -> str | None:
     """The outputs of the two halves, added."""
-    table: dict[str, str] | None = getattr(subject.cls, "shards", None)
+    layer, x = subject.layer(), subject.stream()
+    table: Mapping[str, str] | None = getattr(layer, "shards", None)
     if table is None:
         raise NotApplicable("not declared: it has no table `shards`")
+    if not table:
+        raise NotApplicable("its table `shards` says that nothing is cut")
     if words := sorted(set(table.values()) - {*CUTS, EXPERTS}):
         raise Failed(f"shards says {', '.join(words)}", do=f"say one of {', '.join((*CUTS, EXPERTS))}")
-    for layer in (subject.layer(), *_variants(subject)):
-        _check_names(layer, table)
-    layer, x = subject.layer(), subject.stream()
+    for each in (layer, *_variants(subject)):
+        _check_names(each, table)
     halves = [_half(layer, table, rank) for rank in (0, 1)]
     # without biases, since each rank has those of its own heads only
     one, other, whole = (subject.call(part, x, bias=None)[0] for part in (*halves, layer))
@@ -55,7 +57,7 @@ def _variants(subject: Layer) -> Iterator[nn.Module]:
                 yield subject.make(**{option.name: type(option.default)(1)})
 
 
-def _check_names(layer: nn.Module, table: dict[str, str]) -> None:
+def _check_names(layer: nn.Module, table: Mapping[str, str]) -> None:
     """Looks whether each name leads to something, or to a part that the options leave out: to None, or into a module
     without parameters.
     """
@@ -74,7 +76,7 @@ def _check_names(layer: nn.Module, table: dict[str, str]) -> None:
             part = getattr(part, step)
 
 
-def _half(layer: nn.Module, table: dict[str, str], rank: int) -> Any:
+def _half(layer: nn.Module, table: Mapping[str, str], rank: int) -> Any:
     """A copy of a layer with only this rank's part of the tensors that the table names."""
     half = copy.deepcopy(layer)
     for name, cut in table.items():
