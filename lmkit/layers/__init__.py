@@ -1,9 +1,10 @@
 """The built-in layers, imported here so that their class names are known wherever a kind is."""
 
-from lmkit.layers.activations import GELU, ReLU, ReLUSquared, SiLU
+from lmkit.layers.activations import GELU, QuickGELU, ReLU, ReLUSquared, SiLU
 from lmkit.layers.attend import attend
 from lmkit.layers.attentions import CrossAttention, SelfAttention
 from lmkit.layers.biases import ALiBi, RelativeBias
+from lmkit.layers.clamped_mixture import ClampedMixture
 from lmkit.layers.feed_forwards import MLP, Gated
 from lmkit.layers.gated_delta_net import GatedDeltaNet
 from lmkit.layers.heads import rotate
@@ -35,6 +36,7 @@ __all__ = [
     "Activation",
     "At",
     "Attention",
+    "ClampedMixture",
     "CrossAttention",
     "DynamicTanh",
     "Embedding",
@@ -53,6 +55,7 @@ __all__ = [
     "NoPosition",
     "Norm",
     "Position",
+    "QuickGELU",
     "RMSNorm",
     "ReLU",
     "ReLUSquared",

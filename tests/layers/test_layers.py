@@ -23,6 +23,7 @@ from lmkit.layers import (
     Learned,
     NoNorm,
     NoPosition,
+    QuickGELU,
     ReLU,
     ReLUSquared,
     RMSNorm,
@@ -162,6 +163,8 @@ def test_norms_keep_the_dtype(make, autocast):
     [
         (GELU(), lambda x: x * (1 + torch.erf(x / math.sqrt(2))) / 2),
         (GELU("tanh"), lambda x: x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2),
+        (QuickGELU(), lambda x: x / (1 + torch.exp(-1.702 * x))),
+        (QuickGELU(0.3), lambda x: x / (1 + torch.exp(-0.3 * x))),
         (SiLU(), lambda x: x / (1 + torch.exp(-x))),
         (ReLU(), lambda x: torch.where(x > 0, x, 0.0)),
         (ReLUSquared(), lambda x: torch.where(x > 0, x * x, 0.0)),
@@ -174,7 +177,14 @@ def test_activations(activation, reference):
 
 @pytest.mark.parametrize(
     ("ours", "theirs"),
-    [(GELU(), "gelu"), (GELU("tanh"), "gelu_new"), (SiLU(), "silu"), (ReLU(), "relu"), (ReLUSquared(), "relu2")],
+    [
+        (GELU(), "gelu"),
+        (GELU("tanh"), "gelu_new"),
+        (QuickGELU(), "quick_gelu"),
+        (SiLU(), "silu"),
+        (ReLU(), "relu"),
+        (ReLUSquared(), "relu2"),
+    ],
 )
 def test_activations_are_those_of_transformers(ours, theirs):
     x = (3 * torch.randn(100)).requires_grad_()

@@ -16,7 +16,7 @@ from lmkit.data.corpus import Files
 from lmkit.data.text import Text
 from lmkit.errors import UserError
 from lmkit.kinds import KINDS
-from lmkit.layers import MLP, ReLUSquared, RMSNorm, SelfAttention, SiLU
+from lmkit.layers import MLP, MixtureOfExperts, ReLUSquared, RMSNorm, SelfAttention, SiLU
 from lmkit.network import CrossPreNorm, MultiToken
 from lmkit.optim.schedules import WarmupCosine
 from lmkit.testing import CHECKS, Result, check, check_all, conformance, subject_of, table
@@ -134,6 +134,12 @@ OPTIONS = [
 def test_attention_conforms_with_its_options(options):
     subject = subject_of(SelfAttention, options)
     found = [one(subject) for one in checks_of(SelfAttention) if one.name not in SLOW]
+    assert [result for result in found if result.status != "pass"] == []
+
+
+def test_experts_with_biases_conform():
+    subject = subject_of(MixtureOfExperts, {"bias": True, "shared": 1})
+    found = [one(subject) for one in checks_of(MixtureOfExperts) if one.name not in SLOW]
     assert [result for result in found if result.status != "pass"] == []
 
 

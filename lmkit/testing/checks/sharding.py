@@ -98,7 +98,11 @@ def _cut_module(part: nn.Module, cut: str, rank: int, name: str) -> None:
     if not isinstance(weight, Tensor):
         raise Failed(f"shards names {name}, which has no weight", do="name a matrix or a parameter")
     if cut == EXPERTS:
-        part.weight = _own_experts(weight, rank, name)
+        if weight.dim() < 3 or weight.size(0) % 2:
+            raise Failed(f"{name} of shape {tuple(weight.shape)} is no stack of an even number of matrices")
+        part.weight = _own_experts(weight, rank)
+        if isinstance(bias, Tensor):
+            part.bias = _own_experts(bias, rank)
         return
     part.weight = _cut(weight, CUTS[cut], rank, name)
     if isinstance(bias, Tensor):
@@ -111,11 +115,9 @@ def _cut(tensor: Tensor, dim: int, rank: int, name: str) -> nn.Parameter:
     return nn.Parameter(torch.chunk(tensor.detach(), 2, dim)[rank].clone())
 
 
-def _own_experts(weight: Tensor, rank: int, name: str) -> nn.Parameter:
-    """A stack (E, ...) in which only this rank's half is not zero."""
-    half = weight.size(0) // 2
-    if weight.dim() < 3 or weight.size(0) % 2:
-        raise Failed(f"{name} of shape {tuple(weight.shape)} is no stack of an even number of matrices")
-    own = torch.zeros_like(weight)
-    own[rank * half :][:half] = weight.detach()[rank * half :][:half]
+def _own_experts(stack: Tensor, rank: int) -> nn.Parameter:
+    """What is of one expert after the other, in which only this rank's half is not zero."""
+    half = stack.size(0) // 2
+    own = torch.zeros_like(stack)
+    own[rank * half :][:half] = stack.detach()[rank * half :][:half]
     return nn.Parameter(own)
