@@ -16,7 +16,7 @@ from lmkit.data.corpus import Files
 from lmkit.data.text import Text
 from lmkit.errors import UserError
 from lmkit.kinds import KINDS
-from lmkit.layers import MLP, MixtureOfExperts, ReLUSquared, RMSNorm, SelfAttention, SiLU
+from lmkit.layers import MLP, LatentAttention, MixtureOfExperts, ReLUSquared, RMSNorm, SelfAttention, SiLU
 from lmkit.network import CrossPreNorm, MultiToken
 from lmkit.optim.schedules import WarmupCosine
 from lmkit.testing import CHECKS, Result, check, check_all, conformance, subject_of, table
@@ -137,9 +137,13 @@ def test_attention_conforms_with_its_options(options):
     assert [result for result in found if result.status != "pass"] == []
 
 
-def test_experts_with_biases_conform():
-    subject = subject_of(MixtureOfExperts, {"bias": True, "shared": 1})
-    found = [one(subject) for one in checks_of(MixtureOfExperts) if one.name not in SLOW]
+@pytest.mark.parametrize(
+    ("cls", "options"),
+    [(MixtureOfExperts, {"bias": True, "shared": 1}), (LatentAttention, {"bias": True, "q_rank": 5})],
+)
+def test_layers_with_biases_conform(cls, options):
+    subject = subject_of(cls, options)
+    found = [one(subject) for one in checks_of(cls) if one.name not in SLOW]
     assert [result for result in found if result.status != "pass"] == []
 
 
