@@ -25,6 +25,7 @@ from lmkit.layers.mixture import MixtureOfExperts
 from lmkit.layers.norms import DynamicTanh, L2Norm, LayerNorm, LearnedScale, NoNorm, RMSNorm, ZeroCentredRMSNorm
 from lmkit.layers.positions import Learned, NoPosition, Sinusoidal
 from lmkit.layers.rotary import Rotary
+from lmkit.layers.rotary_long import RotaryLong
 from lmkit.layers.rotary_scaled import RotaryInterpolated, RotaryLlama3, RotaryNTK, RotaryYaRN
 from lmkit.layers.routers import SigmoidRouter, SoftmaxRouter
 from lmkit.layers.weights import Embedding, Linear
@@ -64,6 +65,7 @@ __all__ = [
     "Rotary",
     "RotaryInterpolated",
     "RotaryLlama3",
+    "RotaryLong",
     "RotaryNTK",
     "RotaryYaRN",
     "Router",
