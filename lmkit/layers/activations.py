@@ -24,6 +24,23 @@ class GELU(Activation):
         return F.gelu(x, approximate=self.approximate)
 
 
+class QuickGELU(Activation):
+    """The input times the sigmoid of `slope` times it: the cheaper one of the two approximations of GELU that its paper
+    gives (Hendrycks and Gimpel 2016, arXiv:1606.08415, section 2).
+
+    Args:
+        slope: multiplies what the sigmoid sees.
+    """
+
+    def __init__(self, slope: float = 1.702) -> None:
+        super().__init__()
+        self.slope = slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape to the same shape."""
+        return x * F.sigmoid(self.slope * x)
+
+
 class SiLU(Activation):
     """The input times its own sigmoid (Elfwing et al. 2017, arXiv:1702.03118)."""
 

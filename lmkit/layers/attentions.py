@@ -1,6 +1,6 @@
 """Softmax attentions: how a token reads other tokens of its row, or of what an encoder has read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from lmkit.errors import UserError
 from lmkit.layers.attend import attend, attend_to_memory
 from lmkit.layers.gates import NoGate, OutputGate
+from lmkit.layers.head_norms import NORMED, Over, check_over, head_norm
 from lmkit.layers.heads import check_kv_heads, check_window, join_heads, rotate, split_heads, width_of_head
 from lmkit.layers.kinds import At, Attention, Norm
 from lmkit.layers.weights import Linear
@@ -25,6 +26,9 @@ class SelfAttention(Attention):
         head_dim: width of a head K; none for D / H.
         window: number of tokens a token sees, its own included (Beltagy et al. 2020, arXiv:2004.05150); none for all.
         qk_norm: a norm for the queries and one for the keys (Henry et al. 2020, arXiv:2010.04245); none for none.
+        qk_norm_over: `head` for each head by itself, by one norm for all of them; `heads` for all heads of a token as
+            one vector (OLMo 2, arXiv:2501.00656, section 3.1); `own` for each head by a norm of its own (StableLM 2
+            12B). With the latter two no part of the layer is cut by heads: its table `shards` is empty.
         scale: multiplies the products of queries and keys; none for the root of 1 / K.
         soft_cap: c, by which scores s become c tanh(s / c) (Gemma 2, arXiv:2408.00118); none for none.
         sinks: whether each head learns the score of one more key, whose value is zero (gpt-oss, arXiv:2508.10925).
@@ -34,7 +38,7 @@ class SelfAttention(Attention):
         out_bias: whether the projection to the stream does; none for as `bias`.
     """
 
-    shards: ClassVar[dict[str, str]] = {
+    shards: Mapping[str, str] = {
         "q": "columns",
         "k": "columns",
         "v": "columns",
@@ -51,6 +55,7 @@ class SelfAttention(Attention):
         head_dim: int | None = None,
         window: int | None = None,
         qk_norm: Callable[[int], Norm] | None = None,
+        qk_norm_over: Over = "head",
         scale: float | None = None,
         soft_cap: float | None = None,
         sinks: bool = False,
@@ -63,6 +68,7 @@ class SelfAttention(Attention):
         self.head_dim = width_of_head(dim, heads, head_dim)
         check_kv_heads(heads, kv_heads)
         check_window(window)
+        check_over(qk_norm_over, qk_norm)
         if soft_cap is not None and soft_cap <= 0:
             raise UserError(f"soft_cap is {soft_cap}: give a score above 0, such as 50, or leave it out for none")
         self.window, self.scale, self.soft_cap = window, scale, soft_cap
@@ -71,10 +77,13 @@ class SelfAttention(Attention):
         self.k = Linear(dim, kv_heads * self.head_dim, bias)
         self.v = Linear(dim, kv_heads * self.head_dim, bias)
         self.out = Linear(inner, dim, bias if out_bias is None else out_bias)
-        self.q_norm = qk_norm(self.head_dim) if qk_norm else nn.Identity()
-        self.k_norm = qk_norm(self.head_dim) if qk_norm else nn.Identity()
+        self.norm_heads = NORMED[qk_norm_over]
+        self.q_norm = head_norm(qk_norm, qk_norm_over, heads, self.head_dim)
+        self.k_norm = head_norm(qk_norm, qk_norm_over, kv_heads, self.head_dim)
         self.sinks = nn.Parameter(torch.empty(heads)) if sinks else None
         self.gate = OutputGate(dim, inner) if gated else NoGate()
+        if qk_norm_over != "head":
+            self.shards = {}
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -85,7 +94,7 @@ class SelfAttention(Attention):
     def forward(self, x: Tensor, at: At) -> Tensor:
         """(B, T, D) to (B, T, D)."""
         q, k, v = (split_heads(project(x), self.head_dim) for project in (self.q, self.k, self.v))  # (B, H, T, K)
-        q, k = self.q_norm(q), self.k_norm(k)
+        q, k = self.norm_heads(self.q_norm, q), self.norm_heads(self.k_norm, k)
         if at.rotation is not None:
             q, k = rotate(q, *at.rotation), rotate(k, *at.rotation)
         q, k = q.to(v.dtype), k.to(v.dtype)  # autocast on CUDA norms in float32

@@ -4,6 +4,7 @@ Letters: E experts, k of them active for a token.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lmkit.layers.kernels.grouped import grouped_product
@@ -17,22 +18,36 @@ class GroupedLinear(nn.Module):
         experts: number of matrices E.
         inputs: width of the input I.
         outputs: width of the output O.
+        bias: whether each adds a learned offset; they are one vector (E O), since matrices would decay.
         std: of the first values.
     """
 
-    def __init__(self, experts: int, inputs: int, outputs: int, std: float = 0.02) -> None:
+    def __init__(self, experts: int, inputs: int, outputs: int, bias: bool = False, std: float = 0.02) -> None:
         super().__init__()
         self.std = std
         self.weight = nn.Parameter(torch.empty(experts, outputs, inputs))
+        self.bias = nn.Parameter(torch.empty(experts * outputs)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Weights from a normal distribution of deviation `std`."""
+        """Weights from a normal distribution of deviation `std`, biases zero."""
         nn.init.normal_(self.weight, std=self.std)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor, ends: Tensor) -> Tensor:
         """Rows (N, I) sorted by expert, of which those of expert e end before row ends[e], to (N, O)."""
-        return grouped_product(x, self.weight.to(x.dtype), ends)
+        return add_bias(grouped_product(x, self.weight.to(x.dtype), ends), self.bias, ends)
+
+
+def add_bias(rows: Tensor, bias: Tensor | None, ends: Tensor) -> Tensor:
+    """Rows (N, O) sorted by expert, plus those of the biases (E O) of their experts; as they are if there are none."""
+    if bias is None:
+        return rows
+    expert = torch.searchsorted(ends, torch.arange(rows.size(0), dtype=ends.dtype, device=ends.device), right=True)
+    table = bias.to(torch.promote_types(rows.dtype, torch.float32)).view(ends.size(0), -1)
+    # an embedding, whose gradients are added in one order; in float32, for many are
+    return (rows + F.embedding(expert, table)).to(rows.dtype)
 
 
 class Dispatch:

@@ -38,6 +38,8 @@ class LatentAttention(Attention):
         scale: multiplies the products of queries and keys; none for the root of 1 / (nope_dim + rope_dim). DeepSeek
             multiplies that by the square of YaRN's mscale.
         window: number of tokens a token sees, its own included; none for all.
+        bias: whether what reads the stream to make latents and the shared key adds a learned offset, and the
+            projection to the stream.
     """
 
     shards: ClassVar[dict[str, str]] = {"q": "columns", "k": "columns", "v": "columns", "out": "rows"}
@@ -54,6 +56,7 @@ class LatentAttention(Attention):
         norm: Callable[[int], Norm] = RMSNorm,
         scale: float | None = None,
         window: int | None = None,
+        bias: bool = False,
     ) -> None:
         super().__init__()
         check_window(window)
@@ -65,15 +68,15 @@ class LatentAttention(Attention):
         self.kv_rank = 4 * self.v_dim if kv_rank is None else kv_rank
         self.scale = (self.nope_dim + self.rope_dim) ** -0.5 if scale is None else scale
         self.window = window
-        self.q_down = nn.Identity() if q_rank is None else Linear(dim, q_rank)
+        self.q_down = nn.Identity() if q_rank is None else Linear(dim, q_rank, bias)
         self.q_norm = nn.Identity() if q_rank is None else norm(q_rank)
         self.q = Linear(dim if q_rank is None else q_rank, heads * (self.nope_dim + self.rope_dim))
-        self.kv_down = Linear(dim, self.kv_rank)
+        self.kv_down = Linear(dim, self.kv_rank, bias)
         self.kv_norm = norm(self.kv_rank)
         self.k = Linear(self.kv_rank, heads * self.nope_dim)
         self.v = Linear(self.kv_rank, heads * self.v_dim)
-        self.k_rope = Linear(dim, self.rope_dim)
-        self.out = Linear(heads * self.v_dim, dim)
+        self.k_rope = Linear(dim, self.rope_dim, bias)
+        self.out = Linear(heads * self.v_dim, dim, bias)
 
     def forward(self, x: Tensor, at: At) -> Tensor:
         """(B, T, D) to (B, T, D)."""

@@ -35,6 +35,7 @@ class MixtureOfExperts(FeedForward, Regulated):
         shared_gated: whether what they give is multiplied, token by token, with a sigmoid of the input (Qwen2-MoE,
             arXiv:2407.10671, section 2.2.2).
         activation: the function of the experts' gates, `SiLU` or `GELU`.
+        bias: whether the experts' matrices add learned offsets, those of the shared ones too.
     """
 
     shards: ClassVar[dict[str, str]] = {
@@ -46,7 +47,7 @@ class MixtureOfExperts(FeedForward, Regulated):
         "shared.expert.out": "rows",
     }
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 (each is a fact of published models, in any combination)
         self,
         dim: int,
         experts: int = 8,
@@ -56,17 +57,18 @@ class MixtureOfExperts(FeedForward, Regulated):
         shared: int = 0,
         shared_gated: bool = False,
         activation: Callable[[], Activation] = SiLU,
+        bias: bool = False,
     ) -> None:
         super().__init__()
         check_numbers(experts, active, hidden, shared, shared_gated)
         hidden = -(-8 * dim // (3 * 32 * (active + shared))) * 32 if hidden is None else hidden
         self.experts = experts
         self.router = router(dim, experts, active)
-        self.gate = GroupedLinear(experts, dim, hidden)
-        self.up = GroupedLinear(experts, dim, hidden)
+        self.gate = GroupedLinear(experts, dim, hidden, bias)
+        self.up = GroupedLinear(experts, dim, hidden, bias)
         self.activation = activation()
-        self.out = GroupedLinear(experts, hidden, dim)
-        self.shared = Shared(dim, shared * hidden, shared_gated, activation) if shared else NoShared()
+        self.out = GroupedLinear(experts, hidden, dim, bias)
+        self.shared = Shared(dim, shared * hidden, shared_gated, activation, bias) if shared else NoShared()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) to (B, T, D)."""
@@ -74,8 +76,12 @@ class MixtureOfExperts(FeedForward, Regulated):
         if self.training:
             self.figures = describe(dispatch.loads)
         rows, ends = dispatch.spread(x), dispatch.ends  # (B T k, D)
-        rows = self.activation(self.gate(rows, ends)) * self.up(rows, ends)
+        rows = self.middle(self.gate(rows, ends), self.up(rows, ends))
         return self.shared(dispatch.collect(self.out(rows, ends)), x)
+
+    def middle(self, gate: Tensor, up: Tensor) -> Tensor:
+        """What the experts' first two matrices give to what their last one takes, all (B T k, hidden)."""
+        return self.activation(gate) * up
 
 
 class Shared(nn.Module):
@@ -86,11 +92,12 @@ class Shared(nn.Module):
         hidden: width of its middle.
         gated: whether it is multiplied with a sigmoid of the input.
         activation: the function of its gate.
+        bias: whether its projections add a learned offset.
     """
 
-    def __init__(self, dim: int, hidden: int, gated: bool, activation: Callable[[], Activation]) -> None:
+    def __init__(self, dim: int, hidden: int, gated: bool, activation: Callable[[], Activation], bias: bool) -> None:
         super().__init__()
-        self.expert = Gated(dim, hidden, activation)
+        self.expert = Gated(dim, hidden, activation, bias)
         self.gate = OutputGate(dim, 1) if gated else NoGate()
 
     def forward(self, y: Tensor, x: Tensor) -> Tensor:

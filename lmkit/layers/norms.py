@@ -59,7 +59,33 @@ class RMSNorm(Norm):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) to (..., D)."""
-        return F.rms_norm(x, self.shape, _as(self.weight, x.dtype), self.eps)
+        weight = None if self.weight is None else self.weight.to(x.dtype)  # fused kernels want one dtype for all
+        return F.rms_norm(x, self.shape, weight, self.eps)
+
+
+class ZeroCentredRMSNorm(Norm):
+    """`RMSNorm` that learns by how much its scale is off 1 (Gemma, arXiv:2403.08295, and its published code), so that
+    a weight of 0 is no scale.
+
+    Args:
+        dim: width D, given by the network.
+        eps: added to the mean square before the root.
+    """
+
+    def __init__(self, dim: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.shape, self.eps = (dim,), check_eps(eps)
+        self.weight = nn.Parameter(torch.empty(dim))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """The identity scale."""
+        nn.init.zeros_(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) to (..., D)."""
+        precise = torch.promote_types(x.dtype, torch.float32)  # in which 1 + weight keeps small weights
+        return F.rms_norm(x.to(precise), self.shape, 1 + self.weight.to(precise), self.eps).to(x.dtype)
 
 
 class L2Norm(Norm):
@@ -161,11 +187,6 @@ class NoNorm(Norm):
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) as it is."""
         return x
-
-
-def _as(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """The tensor, if there is one, in that dtype: fused kernels want one dtype for all."""
-    return None if tensor is None else tensor.to(dtype)
 
 
 def check_eps(eps: float) -> float:

@@ -67,7 +67,7 @@ class NoPosition(Position):
         return x, At()
 
 
-def geometric(width: int, base: float, device: torch.device) -> Tensor:
-    """Frequencies in radians a token (width / 2): base^(-2i / width) for i from 0 on; in float32."""
+def geometric(width: int, base: float, device: torch.device, slower: float | Tensor = 1.0) -> Tensor:
+    """Frequencies in radians a token (width / 2): base^(-2i / width) for i from 0 on, over `slower`; in float32."""
     powers = torch.arange(0, width, 2, device=device).float() / width
-    return 1.0 / base**powers
+    return 1.0 / (slower * base**powers)

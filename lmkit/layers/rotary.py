@@ -11,7 +11,7 @@ from lmkit.layers.positions import geometric
 class Rotary(Position):
     """Rotates queries and keys by their positions (Su et al. 2021, arXiv:2104.09864), halves split as in Hugging Face.
 
-    A subclass changes `frequencies`, or the `amplitude` of cosines and sines.
+    A subclass changes `frequencies`, `angles`, or the `amplitude` of cosines and sines.
 
     Args:
         dim: width D, given by the network.
@@ -41,10 +41,13 @@ class Rotary(Position):
 
     def forward(self, x: Tensor, positions: Tensor) -> tuple[Tensor, At]:
         """Leaves (B, T, D) as it is; gives the layers the rotation."""
-        angles = positions.unsqueeze(-1).float() * self.frequencies(positions.device)
-        angles = torch.cat([angles, angles], dim=-1).unsqueeze(1)  # (B, 1, T, R)
+        angles = self.angles(positions).repeat(1, 1, 2).unsqueeze(1)  # (B, 1, T, R)
         cos, sin = angles.cos() * self.amplitude, angles.sin() * self.amplitude
         return x, At(rotation=Rotation(cos.to(x.dtype), sin.to(x.dtype), self.whole))
+
+    def angles(self, positions: Tensor) -> Tensor:
+        """By how much each pair is turned at positions (B or 1, T), in radians (B or 1, T, R / 2), in float32."""
+        return positions.unsqueeze(-1).float() * self.frequencies(positions.device)
 
     def frequencies(self, device: torch.device) -> Tensor:
         """By how much each pair turns a token, in radians (R / 2), in float32."""

@@ -34,6 +34,7 @@ class SoftmaxRouter(Router):
             the k choices), which is k times its weight where they are even; 0 for none.
         z_weight: of the loss that keeps the scores' logits small, the mean square of the logarithm of their summed
             exponentials (Zoph et al. 2022, arXiv:2202.08906, eq. 5); 0 for none.
+        bias: whether the scores add a learned offset before the softmax, as gpt-oss's do.
     """
 
     def __init__(
@@ -45,11 +46,12 @@ class SoftmaxRouter(Router):
         scale: float = 1.0,
         balance_weight: float = 0.01,
         z_weight: float = 0.001,
+        bias: bool = False,
     ) -> None:
         super().__init__()
         self.experts, self.active, self.normalise, self.scale = experts, active, normalise, scale
         self.balance_weight, self.z_weight = balance_weight, z_weight
-        self.project = PreciseLinear(dim, experts)
+        self.project = PreciseLinear(dim, experts, bias)
 
     def forward(self, x: Tensor) -> Routing:
         """(B, T, D) to k different experts for each token."""

@@ -52,6 +52,8 @@ def choose(cls: type, parameters: list[inspect.Parameter], size: Size) -> dict[s
             continue
         if hint is int and parameter.name in VALUES:
             chosen[parameter.name] = VALUES[parameter.name](size)
+        elif hint == list[float]:
+            chosen[parameter.name] = [2.0] * (size.dim // size.heads // 2)  # as many as there are pairs in a head
         elif hint in PLAIN:
             chosen[parameter.name] = copy(PLAIN[hint])
         elif (part := _part(hint, size, reading=issubclass(cls, EncoderDecoder))) is not None:

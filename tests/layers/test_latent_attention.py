@@ -81,7 +81,8 @@ def deepseek(module, **options):
         qk_rope_head_dim=4, v_head_dim=5, attn_implementation="eager", **options,
     )  # fmt: skip
     theirs = filled(getattr(module, names[1])(config, layer_idx=0).double())
-    ours = LatentAttention(D, H, q_rank=config.q_lora_rank, scale=theirs.scaling, **WIDTHS)
+    bias = config.attention_bias
+    ours = LatentAttention(D, H, q_rank=config.q_lora_rank, scale=theirs.scaling, bias=bias, **WIDTHS)
     pairs = torch.tensor([0, 2, 1, 3])
     state = theirs.state_dict()
     down, up = state["kv_a_proj_with_mqa.weight"], state["kv_b_proj.weight"].view(H, 11, 10)
@@ -97,6 +98,11 @@ def deepseek(module, **options):
     }
     if config.q_lora_rank is not None:
         new |= {"q_down.weight": state["q_a_proj.weight"], "q_norm.weight": state["q_a_layernorm.weight"]}
+    if bias:
+        down = state["kv_a_proj_with_mqa.bias"]
+        new |= {"kv_down.bias": down[:10], "k_rope.bias": down[10:][pairs], "out.bias": state["o_proj.bias"]}
+    if bias and config.q_lora_rank is not None:
+        new |= {"q_down.bias": state["q_a_proj.bias"]}
     ours.load_state_dict(new)
     return theirs, ours
 
@@ -112,6 +118,9 @@ YARN = {"rope_type": "yarn", "factor": 8.0, "mscale_all_dim": 0.7, "rope_theta":
         (v3, {"q_lora_rank": None}),
         (v3, {"q_lora_rank": 7}),
         (v3, {"q_lora_rank": 7, "rope_parameters": YARN}),
+        (v2, {"q_lora_rank": 7, "attention_bias": True}),
+        (v3, {"q_lora_rank": None, "attention_bias": True}),
+        (v3, {"q_lora_rank": 7, "attention_bias": True}),
     ],
 )
 @pytest.mark.parametrize("cached", [False, True])

@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 from transformers.activations import ACT2FN
+from transformers.models.gemma2.modeling_gemma2 import Gemma2RMSNorm
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 from transformers.models.nanochat.modeling_nanochat import NanoChatRMSNorm
 from transformers.models.olmo.modeling_olmo import OlmoLayerNorm
@@ -22,6 +23,7 @@ from lmkit.layers import (
     Learned,
     NoNorm,
     NoPosition,
+    QuickGELU,
     ReLU,
     ReLUSquared,
     RMSNorm,
@@ -29,6 +31,7 @@ from lmkit.layers import (
     SelfAttention,
     SiLU,
     Sinusoidal,
+    ZeroCentredRMSNorm,
 )
 from lmkit.layers.heads import rotate
 from tests.layers import references
@@ -62,6 +65,19 @@ def test_rms_norm(weight):
     x = torch.randn(2, T, D)
     torch.testing.assert_close(norm(x), references.rms_norm(x, norm.weight if weight else torch.ones(D), 0.1))
     assert [name for name, _ in norm.named_parameters()] == ["weight"] * weight
+
+
+def test_zero_centred_rms_norm():
+    """Small weights count in bfloat16 too, where 1 + 0.001 is 1."""
+    norm, x = filled(ZeroCentredRMSNorm(D, eps=0.1)), torch.randn(2, T, D, requires_grad=True)
+    torch.testing.assert_close(norm(x), references.rms_norm(x, 1 + norm.weight, 0.1))
+    assert torch.autograd.gradcheck(norm, (x,))
+    torch.nn.init.constant_(norm.bfloat16().weight, 1e-3)
+    x = torch.full((4096, D), 1.5).mul(torch.rand(4096, 1) + 1).bfloat16()
+    theirs = Gemma2RMSNorm(D, eps=0.1).bfloat16()
+    torch.nn.init.constant_(theirs.weight, 1e-3)
+    assert torch.equal(norm(x), theirs(x))
+    assert not torch.equal(norm(x), RMSNorm(D, eps=0.1)(x))
 
 
 def test_l2_norm():
@@ -122,6 +138,7 @@ def test_no_norm():
         (RMSNorm(D, eps=0.1), LlamaRMSNorm(D, eps=0.1)),
         (RMSNorm(D, eps=0.1, weight=False), NanoChatRMSNorm(eps=0.1)),
         (LayerNorm(D, weight=False, bias=False), OlmoLayerNorm(D)),
+        (ZeroCentredRMSNorm(D, eps=0.1), Gemma2RMSNorm(D, eps=0.1)),
     ],
 )
 def test_norms_are_those_of_transformers(ours, theirs):
@@ -131,7 +148,7 @@ def test_norms_are_those_of_transformers(ours, theirs):
     torch.testing.assert_close(ours.double()(x), theirs.double()(x), rtol=0, atol=1e-5)  # theirs reckon in float32
 
 
-@pytest.mark.parametrize("make", [RMSNorm, partial(RMSNorm, weight=False), L2Norm, NoNorm])
+@pytest.mark.parametrize("make", [RMSNorm, partial(RMSNorm, weight=False), ZeroCentredRMSNorm, L2Norm, NoNorm])
 @pytest.mark.parametrize("autocast", [True, False])
 def test_norms_keep_the_dtype(make, autocast):
     x = torch.randn(2, T, D, dtype=torch.bfloat16)
@@ -146,6 +163,8 @@ def test_norms_keep_the_dtype(make, autocast):
     [
         (GELU(), lambda x: x * (1 + torch.erf(x / math.sqrt(2))) / 2),
         (GELU("tanh"), lambda x: x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2),
+        (QuickGELU(), lambda x: x / (1 + torch.exp(-1.702 * x))),
+        (QuickGELU(0.3), lambda x: x / (1 + torch.exp(-0.3 * x))),
         (SiLU(), lambda x: x / (1 + torch.exp(-x))),
         (ReLU(), lambda x: torch.where(x > 0, x, 0.0)),
         (ReLUSquared(), lambda x: torch.where(x > 0, x * x, 0.0)),
@@ -158,7 +177,14 @@ def test_activations(activation, reference):
 
 @pytest.mark.parametrize(
     ("ours", "theirs"),
-    [(GELU(), "gelu"), (GELU("tanh"), "gelu_new"), (SiLU(), "silu"), (ReLU(), "relu"), (ReLUSquared(), "relu2")],
+    [
+        (GELU(), "gelu"),
+        (GELU("tanh"), "gelu_new"),
+        (QuickGELU(), "quick_gelu"),
+        (SiLU(), "silu"),
+        (ReLU(), "relu"),
+        (ReLUSquared(), "relu2"),
+    ],
 )
 def test_activations_are_those_of_transformers(ours, theirs):
     x = (3 * torch.randn(100)).requires_grad_()
@@ -274,9 +300,36 @@ def test_self_attention(kv_heads, window, documents, position):
     torch.testing.assert_close(layer(x, at), y @ layer.out.weight.T + layer.out.bias)
 
 
+@pytest.mark.parametrize("over", ["head", "own", "heads"])
+@pytest.mark.parametrize("kv_heads", [None, 3])
+def test_queries_and_keys_are_normed_together_as_told(over, kv_heads):
+    """One number of a head after the other, by the weights of the norm that it belongs to."""
+    layer = filled(
+        SelfAttention(24, H, kv_heads, qk_norm=partial(RMSNorm, eps=0.1), qk_norm_over=over, head_dim=K, scale=0.3)
+    )
+    x = torch.randn(2, T, 24)
+
+    def project(linear, norm=None):
+        rows = (x @ linear.weight.T).unflatten(-1, (-1, K))  # (B, T, H, K)
+        if norm is not None:
+            normed = rows.square().mean((-2, -1) if over == "heads" else -1, keepdim=True)
+            weight = torch.cat(list(norm.parameters())).view(-1, K)  # for all heads, or for each
+            rows = rows / (normed + 0.1).sqrt() * weight
+        return rows.transpose(1, 2)
+
+    assert next(name for name, _ in layer.q_norm.named_parameters()) == ("0.weight" if over == "own" else "weight")
+    q, k, v = project(layer.q, layer.q_norm), project(layer.k, layer.k_norm), project(layer.v)
+    y = references.attention(q * 0.3 * K**0.5, k, v, None, None, None).transpose(1, 2).flatten(2)
+    torch.testing.assert_close(layer(x, At()), y @ layer.out.weight.T)
+    assert (layer.shards == {}) == (over != "head")
+    assert SelfAttention.shards["q"] == "columns"
+
+
 @pytest.mark.parametrize(
     ("make", "needed"),
     [
+        (lambda: SelfAttention(12, 6, qk_norm_over="row"), "qk_norm_over is row: choose head, own, heads"),
+        (lambda: SelfAttention(12, 6, qk_norm_over="heads"), "is heads, but there is no qk_norm: give one"),
         (lambda: SelfAttention(10, 3), "heads is 3 and dim is 10: choose heads out of 1, 2, 5, 10"),
         (lambda: SelfAttention(12, 6, kv_heads=4), "choose kv_heads out of 1, 2, 3, 6"),
         (lambda: SelfAttention(12, 6, window=0), "window is a number of tokens from 1 on, but it is 0"),

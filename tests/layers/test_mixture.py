@@ -8,6 +8,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3Config, DeepseekV3MoE
+from transformers.models.gpt_oss.modeling_gpt_oss import GptOssConfig, GptOssMLP
 from transformers.models.mixtral.modeling_mixtral import (
     MixtralConfig,
     MixtralSparseMoeBlock,
@@ -17,17 +18,19 @@ from transformers.models.qwen2_moe.modeling_qwen2_moe import Qwen2MoeConfig, Qwe
 from transformers.models.qwen3_moe.modeling_qwen3_moe import Qwen3MoeConfig, Qwen3MoeSparseMoeBlock
 
 from lmkit.errors import UserError
-from lmkit.layers import GELU, Gated, MixtureOfExperts, SigmoidRouter, SoftmaxRouter
+from lmkit.layers import GELU, ClampedMixture, Gated, MixtureOfExperts, SigmoidRouter, SoftmaxRouter
 from lmkit.layers.kinds import Router, Routing
 from lmkit.layers.routers import GroupLimit
 from lmkit.layers.weights import initialize
 from lmkit.network import Decoder
+from lmkit.optim import decay_by_rank
 from lmkit.tasks import regulation
 
 D, E, F, T = 12, 6, 5, 7
 ROUTERS = {
     "softmax": SoftmaxRouter,
     "softmax, raw": partial(SoftmaxRouter, normalise=False, scale=16.0),
+    "softmax, bias": partial(SoftmaxRouter, bias=True),
     "sigmoid": partial(SigmoidRouter, scale=2.5),
     "sigmoid, raw": partial(SigmoidRouter, normalise=False),
     "sigmoid, groups": partial(SigmoidRouter, groups=3, groups_active=2),
@@ -51,9 +54,9 @@ class ToOne(Router):
         return Routing(choices, torch.tensor([0.7, 0.3], dtype=x.dtype, device=x.device).expand(*x.shape[:2], 2))
 
 
-def make(dtype=torch.float64, router=SoftmaxRouter, **options):
+def make(dtype=torch.float64, router=SoftmaxRouter, cls=MixtureOfExperts, **options):
     """A mixture with random values everywhere, a random bias included."""
-    layer = MixtureOfExperts(**({"dim": D, "experts": E, "hidden": F, "router": router} | options)).to(dtype)
+    layer = cls(**({"dim": D, "experts": E, "hidden": F, "router": router} | options)).to(dtype)
     for parameter in layer.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     if isinstance(layer.router, SigmoidRouter):
@@ -66,6 +69,7 @@ def choose(layer, token):
     if isinstance(layer.router, ToOne):
         return [(layer.router.last, 0.7), (1, 0.3)]
     router, logits = layer.router, layer.router.project.weight @ token
+    logits = logits if router.project.bias is None else logits + router.project.bias
     if isinstance(router, SoftmaxRouter):
         scores, ranks = logits.exp() / logits.exp().sum(), logits.tolist()
     else:
@@ -82,14 +86,30 @@ def choose(layer, token):
     return [(e, router.scale * scores[e] / total) for e in chosen]
 
 
+def product(part, expert, vector):
+    """By the matrix of one expert, plus its bias if it has one."""
+    y = part.weight[expert] @ vector
+    return y if part.bias is None else y + part.bias.view(E, -1)[expert]
+
+
+def middle(layer, gate, up):
+    """A number at a time."""
+    if not isinstance(layer, ClampedMixture):
+        return layer.activation(gate) * up
+    gate = [g if g < layer.limit else g.new_tensor(layer.limit) for g in gate]
+    up = [torch.stack([u, u.new_tensor(layer.limit)]).min() for u in up]
+    up = [torch.stack([u, u.new_tensor(-layer.limit)]).max() for u in up]
+    return torch.stack([g / (1 + (-1.702 * g).exp()) * (u + 1) for g, u in zip(gate, up, strict=True)])
+
+
 def slow(layer, x):
     """One token, one expert at a time."""
     y = []
     for token in x.flatten(0, 1):
         found = torch.zeros_like(token)
         for e, weight in choose(layer, token):
-            gate, up = layer.gate.weight[e] @ token, layer.up.weight[e] @ token
-            found = found + weight * (layer.out.weight[e] @ (layer.activation(gate) * up))
+            gate, up = product(layer.gate, e, token), product(layer.up, e, token)
+            found = found + weight * product(layer.out, e, middle(layer, gate, up))
         y.append(found)
     return layer.shared(torch.stack(y).view_as(x), x)
 
@@ -120,6 +140,37 @@ def test_shared_experts_are_added(gated):
         shared = shared / (1 + (-x @ layer.shared.gate.project.weight.T).exp())
     assert layer.shared.expert.up.weight.shape == (2 * F, D)
     torch.testing.assert_close(layer.shared(torch.zeros_like(x), x), shared)
+
+
+@pytest.mark.parametrize("router", ["softmax, bias", "sigmoid"])
+def test_experts_may_have_biases(router):
+    x = torch.randn(2, T, D, dtype=torch.float64, requires_grad=True)
+    compare(make(router=ROUTERS[router], bias=True, shared=1), x)
+    compare(make(router=ToOne, bias=True), x)  # and those whom no token asks
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_gates_and_ups_are_clamped(bias):
+    layer = make(cls=ClampedMixture, router=ROUTERS["softmax, bias"], bias=bias, limit=0.8, active=3)
+    x = torch.randn(2, T, D, dtype=torch.float64, requires_grad=True)
+    every = torch.arange(1, E + 1, dtype=torch.int32) * 2 * T
+    rows = x.flatten(0, 1).repeat(E, 1)
+    for part in (layer.gate(rows, every), layer.up(rows, every)):
+        assert part.max() > 0.8 > part.abs().min()
+        assert part.min() < -0.8
+    compare(layer, x)
+
+
+def test_biases_are_vectors_which_do_not_decay_and_are_added_in_float32():
+    layer = make(torch.float32, bias=True)
+    assert [name for name, p in layer.named_parameters() if p.ndim == 1] == ["gate.bias", "up.bias", "out.bias"]
+    decays, stays = decay_by_rank(layer)
+    assert (len(decays["params"]), len(stays["params"])) == (4, 3)
+    rows, ends = torch.zeros(40000, D, dtype=torch.bfloat16), torch.tensor([30000, 30000, 40000, 40000, 40000, 40000])
+    layer.bfloat16().up(rows, ends.int()).sum().backward()
+    assert layer.up.bias.grad.view(E, F)[:, 0].tolist() == [
+        float(torch.tensor(n).bfloat16()) for n in (3e4, 0, 1e4, 0, 0, 0)
+    ]
 
 
 @pytest.mark.parametrize("router", ["softmax", "sigmoid, groups"])
@@ -219,6 +270,34 @@ def deepseek(normalise, groups):
     return layer, block
 
 
+def gpt_oss(limit):
+    config = GptOssConfig(hidden_size=D, intermediate_size=F, num_local_experts=E, num_experts_per_tok=3)
+    block = fill(GptOssMLP(config))
+    block.experts.limit = limit
+    layer = make(active=3, cls=ClampedMixture, router=partial(SoftmaxRouter, bias=True), limit=limit)
+    fused = block.experts
+    for ours, weight, bias in (
+        (layer.gate, fused.gate_up_proj[..., ::2], fused.gate_up_proj_bias[..., ::2]),
+        (layer.up, fused.gate_up_proj[..., 1::2], fused.gate_up_proj_bias[..., 1::2]),
+        (layer.out, fused.down_proj, fused.down_proj_bias),
+    ):
+        ours.weight.data.copy_(weight.mT)
+        ours.bias.data.copy_(bias.flatten())
+    layer.router.project.weight.data.copy_(block.router.weight)
+    layer.router.project.bias.data.copy_(block.router.bias)
+    return layer, block
+
+
+def test_a_softmax_over_the_chosen_is_that_over_all_brought_to_a_sum_of_1():
+    """As gpt-oss's router takes it."""
+    layer, block = gpt_oss(7.0)
+    x = torch.randn(3, 20, D, dtype=torch.float64)
+    _, weights, experts = block.router(x.flatten(0, 1))
+    found = layer.router(x)
+    assert torch.equal(found.experts.flatten(0, 1), experts)
+    torch.testing.assert_close(found.weights.flatten(0, 1), weights, rtol=0, atol=1e-14)
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize(
     "pair",
@@ -229,14 +308,18 @@ def deepseek(normalise, groups):
         qwen2,
         partial(deepseek, True, 1),
         partial(deepseek, False, 3),
+        partial(gpt_oss, 7.0),
+        partial(gpt_oss, 0.5),
     ],
-    ids=["mixtral", "qwen3", "qwen3 raw", "qwen2", "deepseek", "deepseek groups"],
+    ids=["mixtral", "qwen3", "qwen3 raw", "qwen2", "deepseek", "deepseek groups", "gpt-oss", "gpt-oss clamped"],
 )
 def test_it_equals_transformers(pair, dtype):
     layer, block = (module.to(dtype) for module in pair())
     x = torch.randn(3, 20, D, dtype=dtype)
+    expected = block(x)
+    expected = expected[0] if isinstance(expected, tuple) else expected  # beside gpt-oss's weights
     # whose routers compute in float32 even where the rest is float64
-    torch.testing.assert_close(layer(x), block(x), rtol=0, atol=4e-6)
+    torch.testing.assert_close(layer(x), expected, rtol=0, atol=4e-6)
 
 
 def test_the_balance_loss_equals_transformers():
@@ -350,10 +433,11 @@ def test_recomputed_activations_change_nothing():
 
 @pytest.mark.parametrize("router", [SoftmaxRouter, partial(SigmoidRouter, groups=2, groups_active=1)])
 @pytest.mark.parametrize("shared", [0, 1])
-def test_the_cost_is_that_of_the_active_experts(router, shared):
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_cost_is_that_of_the_active_experts(router, shared, bias):
     def flops(experts, active, device):
         with torch.device(device):
-            layer = MixtureOfExperts(D, experts, active, F, router, shared)
+            layer = MixtureOfExperts(D, experts, active, F, router, shared, bias=bias)
             x = torch.randn(2, T, D, requires_grad=True)
             with FlopCounterMode(display=False) as counter:
                 layer(x).sum().backward()
@@ -375,8 +459,9 @@ def test_by_default_a_token_costs_what_it_costs_with_gated():
 
 
 @pytest.mark.parametrize("router", [SoftmaxRouter, partial(SigmoidRouter, groups=2)])
-def test_one_graph_holds_it_in_training(router):
-    layer, x = make(torch.float32, router, shared=1, shared_gated=True), torch.randn(2, T, D)
+@pytest.mark.parametrize("bias", [False, True])
+def test_one_graph_holds_it_in_training(router, bias):
+    layer, x = make(torch.float32, router, shared=1, shared_gated=True, bias=bias), torch.randn(2, T, D)
     compiled = copy.deepcopy(layer)
     run = torch.compile(compiled, fullgraph=True, backend="aot_eager")
     for _ in range(2):
@@ -431,7 +516,7 @@ def test_small_steps_of_the_bias_are_kept_in_bfloat16():
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("router", [SoftmaxRouter, SigmoidRouter, ToOne])  # the last leaves experts idle
 def test_it_is_the_same_on_cuda(router, dtype):
-    layer = make(torch.float32, router, dim=16, hidden=32).to(dtype)
+    layer = make(torch.float32, router, dim=16, hidden=32, bias=True).to(dtype)
     there, x = copy.deepcopy(layer).cuda(), torch.randn(2, 50, 16).to(dtype)
     for _ in range(2):  # the second in memory that is no longer clean
         layer.zero_grad()
@@ -504,6 +589,7 @@ def test_in_a_network_all_projections_to_the_stream_start_smaller_and_all_layers
     [
         (lambda: MixtureOfExperts(D, 4, 5), "active is 5 and experts is 4: choose active"),
         (lambda: MixtureOfExperts(D, 4, 0), "active is 0"),
+        (lambda: ClampedMixture(D, limit=0), "limit is 0: give the most that a gate may be"),
         (lambda: MixtureOfExperts(D, hidden=0), "hidden is 0: give the width of one expert"),
         (lambda: MixtureOfExperts(D, shared=-1), "shared is -1"),
         (lambda: MixtureOfExperts(D, shared_gated=True), "set shared to 1 or more"),

@@ -5,7 +5,6 @@ from functools import partial
 
 import pytest
 import torch
-from torch import nn
 from transformers import (
     Gemma2Config,
     Gemma2ForCausalLM,
@@ -31,33 +30,15 @@ from lmkit.layers import (
     Rotary,
     RotaryLlama3,
     SelfAttention,
+    ZeroCentredRMSNorm,
 )
 from lmkit.network import CrossPreNorm, Decoder, Encoder, EncoderDecoder, Layer, ParallelTwoNorms, SandwichNorm
+from tests.peers.weights import attention_pairs, copy, gated_pairs, randomised
 
 V, T = 60, 24
 
 
 pytestmark = pytest.mark.usefixtures("double")
-
-
-def randomised(module):
-    for parameter in module.parameters():
-        nn.init.normal_(parameter, std=0.3)
-    return module.eval()
-
-
-def copy(pairs):
-    """Our parameters from theirs, given as (ours, theirs) or (ours, theirs, change)."""
-    with torch.no_grad():
-        for ours, theirs, *change in pairs:
-            ours.copy_(change[0](theirs) if change else theirs)
-
-
-def attention_pairs(ours, theirs):
-    for mine, name in ((ours.q, "q_proj"), (ours.k, "k_proj"), (ours.v, "v_proj"), (ours.out, "o_proj")):
-        yield mine.weight, getattr(theirs, name).weight
-        if mine.bias is not None:
-            yield mine.bias, getattr(theirs, name).bias
 
 
 def test_gemma_2():
@@ -68,25 +49,23 @@ def test_gemma_2():
     )  # fmt: skip
     peer = randomised(Gemma2ForCausalLM(config))
     attention = partial(SelfAttention, kv_heads=2, scale=5**-0.5, soft_cap=1.5)
-    norm = partial(RMSNorm, eps=1e-6)
     feed_forward = partial(Gated, hidden=48, activation=partial(GELU, "tanh"))
     pattern = [Layer(attention=partial(attention, window=6)), Layer()]
     scale = torch.tensor(32**0.5).item()
     network = Decoder(
-        V, 64, 32, 4, 4, norm, Rotary, attention, feed_forward, SandwichNorm, pattern=pattern, embedding_scale=scale,
-        soft_cap=2.0,
+        V, 64, 32, 4, 4, ZeroCentredRMSNorm, Rotary, attention, feed_forward, SandwichNorm, pattern=pattern,
+        embedding_scale=scale, soft_cap=2.0,
     ).eval()  # fmt: skip
 
     def pairs():
         yield network.embedding.weight, peer.model.embed_tokens.weight
-        yield network.norm.weight, peer.model.norm.weight, lambda w: 1 + w
+        yield network.norm.weight, peer.model.norm.weight
         for block, layer in zip(network.blocks, peer.model.layers, strict=True):
             yield from attention_pairs(block.attention, layer.self_attn)
-            for mine, theirs in (("gate", "gate_proj"), ("up", "up_proj"), ("out", "down_proj")):
-                yield getattr(block.feed_forward, mine).weight, getattr(layer.mlp, theirs).weight
+            yield from gated_pairs(block.feed_forward, layer.mlp)
             names = ["input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm"]
             for mine, theirs in zip(block.norms, [*names, "post_feedforward_layernorm"], strict=True):
-                yield getattr(block, mine).weight, getattr(layer, theirs).weight, lambda w: 1 + w
+                yield getattr(block, mine).weight, getattr(layer, theirs).weight
 
     copy(pairs())
     tokens = torch.randint(V, (2, T))
@@ -132,8 +111,7 @@ def test_llama_3():
         yield network.head.weight, peer.lm_head.weight
         for block, layer in zip(network.blocks, peer.model.layers, strict=True):
             yield from attention_pairs(block.attention, layer.self_attn)
-            for mine, theirs in (("gate", "gate_proj"), ("up", "up_proj"), ("out", "down_proj")):
-                yield getattr(block.feed_forward, mine).weight, getattr(layer.mlp, theirs).weight
+            yield from gated_pairs(block.feed_forward, layer.mlp)
             yield block.attention_norm.weight, layer.input_layernorm.weight
             yield block.feed_forward_norm.weight, layer.post_attention_layernorm.weight
 

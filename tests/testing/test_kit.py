@@ -16,7 +16,7 @@ from lmkit.data.corpus import Files
 from lmkit.data.text import Text
 from lmkit.errors import UserError
 from lmkit.kinds import KINDS
-from lmkit.layers import MLP, ReLUSquared, RMSNorm, SelfAttention, SiLU
+from lmkit.layers import MLP, LatentAttention, MixtureOfExperts, ReLUSquared, RMSNorm, SelfAttention, SiLU
 from lmkit.network import CrossPreNorm, MultiToken
 from lmkit.optim.schedules import WarmupCosine
 from lmkit.testing import CHECKS, Result, check, check_all, conformance, subject_of, table
@@ -135,6 +135,24 @@ def test_attention_conforms_with_its_options(options):
     subject = subject_of(SelfAttention, options)
     found = [one(subject) for one in checks_of(SelfAttention) if one.name not in SLOW]
     assert [result for result in found if result.status != "pass"] == []
+
+
+@pytest.mark.parametrize(
+    ("cls", "options"),
+    [(MixtureOfExperts, {"bias": True, "shared": 1}), (LatentAttention, {"bias": True, "q_rank": 5})],
+)
+def test_layers_with_biases_conform(cls, options):
+    subject = subject_of(cls, options)
+    found = [one(subject) for one in checks_of(cls) if one.name not in SLOW]
+    assert [result for result in found if result.status != "pass"] == []
+
+
+@pytest.mark.parametrize("over", ["own", "heads"])
+def test_attention_whose_norms_see_all_heads_conforms_and_says_that_it_is_not_cut(over):
+    subject = subject_of(SelfAttention, {"kv_heads": 2, "qk_norm": RMSNorm, "qk_norm_over": over})
+    found = [one(subject) for one in checks_of(SelfAttention) if one.name not in SLOW]
+    (other,) = [result for result in found if result.status != "pass"]
+    assert other.said == "its table `shards` says that nothing is cut"
 
 
 def test_each_kind_has_checks_of_its_own_and_every_name_is_its_own():

@@ -7,7 +7,7 @@ read the same input, as on two ranks; nothing is sent, so that one process suffi
 
 import copy
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -31,14 +31,16 @@ EXPERTS = "experts"
 )
 def two_ranks(subject: Layer) -> str | None:
     """The outputs of the two halves, added."""
-    table: dict[str, str] | None = getattr(subject.cls, "shards", None)
+    layer, x = subject.layer(), subject.stream()
+    table: Mapping[str, str] | None = getattr(layer, "shards", None)
     if table is None:
         raise NotApplicable("not declared: it has no table `shards`")
+    if not table:
+        raise NotApplicable("its table `shards` says that nothing is cut")
     if words := sorted(set(table.values()) - {*CUTS, EXPERTS}):
         raise Failed(f"shards says {', '.join(words)}", do=f"say one of {', '.join((*CUTS, EXPERTS))}")
-    for layer in (subject.layer(), *_variants(subject)):
-        _check_names(layer, table)
-    layer, x = subject.layer(), subject.stream()
+    for each in (layer, *_variants(subject)):
+        _check_names(each, table)
     halves = [_half(layer, table, rank) for rank in (0, 1)]
     # without biases, since each rank has those of its own heads only
     one, other, whole = (subject.call(part, x, bias=None)[0] for part in (*halves, layer))
@@ -55,7 +57,7 @@ def _variants(subject: Layer) -> Iterator[nn.Module]:
                 yield subject.make(**{option.name: type(option.default)(1)})
 
 
-def _check_names(layer: nn.Module, table: dict[str, str]) -> None:
+def _check_names(layer: nn.Module, table: Mapping[str, str]) -> None:
     """Looks whether each name leads to something, or to a part that the options leave out: to None, or into a module
     without parameters.
     """
@@ -74,7 +76,7 @@ def _check_names(layer: nn.Module, table: dict[str, str]) -> None:
             part = getattr(part, step)
 
 
-def _half(layer: nn.Module, table: dict[str, str], rank: int) -> Any:
+def _half(layer: nn.Module, table: Mapping[str, str], rank: int) -> Any:
     """A copy of a layer with only this rank's part of the tensors that the table names."""
     half = copy.deepcopy(layer)
     for name, cut in table.items():
@@ -96,7 +98,11 @@ def _cut_module(part: nn.Module, cut: str, rank: int, name: str) -> None:
     if not isinstance(weight, Tensor):
         raise Failed(f"shards names {name}, which has no weight", do="name a matrix or a parameter")
     if cut == EXPERTS:
-        part.weight = _own_experts(weight, rank, name)
+        if weight.dim() < 3 or weight.size(0) % 2:
+            raise Failed(f"{name} of shape {tuple(weight.shape)} is no stack of an even number of matrices")
+        part.weight = _own_experts(weight, rank)
+        if isinstance(bias, Tensor):
+            part.bias = _own_experts(bias, rank)
         return
     part.weight = _cut(weight, CUTS[cut], rank, name)
     if isinstance(bias, Tensor):
@@ -109,11 +115,9 @@ def _cut(tensor: Tensor, dim: int, rank: int, name: str) -> nn.Parameter:
     return nn.Parameter(torch.chunk(tensor.detach(), 2, dim)[rank].clone())
 
 
-def _own_experts(weight: Tensor, rank: int, name: str) -> nn.Parameter:
-    """A stack (E, ...) in which only this rank's half is not zero."""
-    half = weight.size(0) // 2
-    if weight.dim() < 3 or weight.size(0) % 2:
-        raise Failed(f"{name} of shape {tuple(weight.shape)} is no stack of an even number of matrices")
-    own = torch.zeros_like(weight)
-    own[rank * half :][:half] = weight.detach()[rank * half :][:half]
+def _own_experts(stack: Tensor, rank: int) -> nn.Parameter:
+    """What is of one expert after the other, in which only this rank's half is not zero."""
+    half = stack.size(0) // 2
+    own = torch.zeros_like(stack)
+    own[rank * half :][:half] = stack.detach()[rank * half :][:half]
     return nn.Parameter(own)
