@@ -64,7 +64,7 @@ class Key(Entry):
     """A value by two names.
 
     Args:
-        theirs: the key.
+        theirs: the key; where one has had several names, all of them, the one to write first.
         ours: the option; of each layer if it begins with the name of a layer's part.
         default: where a config has no such key or null.
         only: the class of a layer's part that has the option, where not all layers have it.
@@ -72,15 +72,22 @@ class Key(Entry):
     """
 
     def __init__(
-        self, theirs: str, ours: str, default: Default = NEEDED, only: str | None = None, way: Way = SAME
+        self,
+        theirs: str | tuple[str, ...],
+        ours: str,
+        default: Default = NEEDED,
+        only: str | None = None,
+        way: Way = SAME,
     ) -> None:
-        self.theirs, self.ours, self.default, self.only, self.way = (theirs,), ours, default, only, way
+        self.theirs = (theirs,) if isinstance(theirs, str) else theirs
+        self.ours, self.default, self.only, self.way = ours, default, only, way
 
     def read(self, config: Config, anatomy: Anatomy) -> None:
         """See `Entry`."""
         if self.only and not any(_has(layer, self.ours, self.only) for layer in anatomy.layers):
             return
-        value = value_of(config, self.theirs[0], self.default)
+        key = next((key for key in self.theirs if config.get(key) is not None), self.theirs[0])
+        value = value_of(config, key, self.default)
         put(anatomy, self.ours, None if value is None else self.way.to_ours(value), self.only)
 
     def write(self, anatomy: Anatomy, config: Config) -> None:

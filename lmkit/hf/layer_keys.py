@@ -16,18 +16,19 @@ class Windows(Entry):
     Args:
         usual: the types of the layers where the config does not list them.
         switch: a key by which windows are turned off; none if there is none.
+        listed: whether a config may list them.
     """
 
-    def __init__(self, usual: Callable[[Config], list[str]], switch: str | None = None) -> None:
-        self.usual, self.switch = usual, switch
-        self.theirs = ("layer_types", "sliding_window", *([switch] if switch else []))
+    def __init__(self, usual: Callable[[Config], list[str]], switch: str | None = None, listed: bool = True) -> None:
+        self.usual, self.switch, self.listed = usual, switch, listed
+        self.theirs = ("sliding_window", *(["layer_types"] if listed else []), *([switch] if switch else []))
 
     def read(self, config: Config, anatomy: Anatomy) -> None:
         """See `Entry`."""
         window = config.get("sliding_window")
         if self.switch and not config.get(self.switch):
             window = None
-        types = value_of(config, "layer_types", self.usual)
+        types = value_of(config, "layer_types", self.usual) if self.listed else self.usual(config)
         if len(types) != len(anatomy.layers) or not set(types) <= {FULL, SLIDING}:
             raise UserError(
                 f"config.json says layer_types: {types!r}, but lmkit represents {len(anatomy.layers)} layers of "
@@ -42,7 +43,8 @@ class Windows(Entry):
         if len(windows) > 1:
             raise NotOfFamily("windows of several lengths")
         config["sliding_window"] = next(iter(windows), None)
-        config["layer_types"] = [kind_of(layer) for layer in anatomy.layers]
+        if self.listed:
+            config["layer_types"] = [kind_of(layer) for layer in anatomy.layers]
         if self.switch:
             config[self.switch] = bool(windows)
 

@@ -25,6 +25,7 @@ _CLOSED: dict[tuple[str, str], Callable[[Any], Any]] = {
     ("MLP", "hidden"): lambda part: part.up.out_features,
     ("Gated", "hidden"): lambda part: part.up.out_features,
     ("MixtureOfExperts", "hidden"): lambda part: part.up.weight.size(1),
+    ("RotaryLong", "attention_factor"): lambda part: part.amplitude,
     ("Rotary", "width"): lambda part: part.width,
     ("RotaryYaRN", "original_context"): lambda part: part.original_context,
     ("RotaryYaRN", "attention_factor"): lambda part: part.amplitude,

@@ -11,6 +11,9 @@ from lmkit.hf.layer_keys import FULL, SLIDING, kind_of, without_position
 
 Parameters = dict[str, Any]
 
+_FORMER = {"su": "longrope"}
+"""What a `rope_type` was called before."""
+
 _NAMES: dict[str, tuple[str, dict[str, str]]] = {
     "default": ("Rotary", {}),
     "linear": ("RotaryInterpolated", {"factor": "factor"}),
@@ -34,11 +37,20 @@ _NAMES: dict[str, tuple[str, dict[str, str]]] = {
             "attention_factor": "attention_factor",
         },
     ),
+    "longrope": (
+        "RotaryLong",
+        {
+            "short_factor": "short",
+            "long_factor": "long",
+            "original_max_position_embeddings": "original_context",
+            "attention_factor": "attention_factor",
+        },
+    ),
 }
 """By `rope_type` our class, and its options by their keys."""
 
 _USUAL = {"beta_fast": 32.0, "beta_slow": 1.0, "truncate": True}
-_ELSEWHERE = ("rope_type", "type", "rope_theta", "partial_rotary_factor", "mscale", "mscale_all_dim")
+_ELSEWHERE = ("rope_type", "type", "rope_theta", "partial_rotary_factor", "mscale", "mscale_all_dim", "factor")
 
 
 class Rope(Entry):
@@ -59,7 +71,7 @@ class Rope(Entry):
         share_key: str = "partial_rotary_factor",
     ) -> None:
         self.theta, self.share, self.base_key, self.share_key = theta, share, base_key, share_key
-        self.theirs = ("rope_parameters", "rope_scaling", base_key, share_key)
+        self.theirs = ("rope_parameters", "rope_scaling", base_key, share_key, "original_max_position_embeddings")
 
     def read(self, config: Config, anatomy: Anatomy) -> None:
         """See `Entry`."""
@@ -71,7 +83,10 @@ class Rope(Entry):
 
     def write(self, anatomy: Anatomy, config: Config) -> None:
         """See `Entry`."""
-        config["rope_parameters"] = parameters_of_all(anatomy.layers, self.share)
+        found = config["rope_parameters"] = parameters_of_all(anatomy.layers, self.share, config)
+        for key in ("original_max_position_embeddings", self.share_key):  # which transformers prefers to those within
+            if key in found:
+                config[key] = found[key]
 
 
 class RopeByType(Entry):
@@ -104,7 +119,7 @@ class RopeByType(Entry):
     def write(self, anatomy: Anatomy, config: Config) -> None:
         """See `Entry`."""
         config["rope_parameters"] = {
-            kind: parameters_of_all(layers, 1.0)
+            kind: parameters_of_all(layers, 1.0, config)
             for kind in (SLIDING, FULL)
             if (layers := [layer for layer in anatomy.layers if kind_of(layer) == kind])
         }
@@ -117,6 +132,7 @@ def position(given: Mapping[str, Any], head_dim: int, config: Config) -> dict[st
         UserError: it is of a kind, or has a key, that lmkit does not know.
     """
     kind = given.get("rope_type") or given.get("type") or "default"
+    kind = _FORMER.get(kind, kind)
     if kind not in _NAMES:
         raise UserError(f"config.json says rope_type: {kind!r}, which lmkit cannot represent, only {', '.join(_NAMES)}")
     name, keys = _NAMES[kind]
@@ -128,12 +144,13 @@ def position(given: Mapping[str, Any], head_dim: int, config: Config) -> dict[st
     return found | {f"position.{ours}": values[theirs] for theirs, ours in keys.items()}
 
 
-def parameters(layer: Mapping[str, Any], share: float) -> Parameters:
-    """The rope parameters of a layer's position.
+def parameters(layer: Mapping[str, Any], share: float, config: Config) -> Parameters:
+    """The rope parameters of a layer's position, without what follows from others.
 
     Args:
         layer: its parts.
         share: the part of each head that is rotated where a config says none.
+        config: what is known so far.
 
     Raises:
         NotOfFamily: it has another position.
@@ -145,16 +162,21 @@ def parameters(layer: Mapping[str, Any], share: float) -> Parameters:
     part = layer["position.width"] / _width(layer)
     if part != 1.0 or share != 1.0:
         found["partial_rotary_factor"] = part
-    return found | {theirs: layer[f"position.{ours}"] for theirs, ours in _NAMES[kind][1].items()}
+    found |= {theirs: layer[f"position.{ours}"] for theirs, ours in _NAMES[kind][1].items()}
+    if "attention_factor" in found:
+        usual = _closed(kind, {**found, "attention_factor": None}, config)["attention_factor"]
+        if abs(usual - found["attention_factor"]) < 1e-12:
+            del found["attention_factor"]
+    return found
 
 
-def parameters_of_all(layers: list[dict[str, Any]], share: float) -> Parameters:
+def parameters_of_all(layers: list[dict[str, Any]], share: float, config: Config) -> Parameters:
     """The same of layers that have one position, those that have none aside.
 
     Raises:
         NotOfFamily: they have several.
     """
-    found = [parameters(layer, share) for layer in layers if layer["position"] != "NoPosition"]
+    found = [parameters(layer, share, config) for layer in layers if layer["position"] != "NoPosition"]
     if not found or any(other != found[0] for other in found):
         raise NotOfFamily("layers have several positions, or none")
     return found[0]
@@ -172,12 +194,19 @@ def _closed(kind: str, given: Mapping[str, Any], config: Config) -> Parameters:
         UserError: one that is needed is missing.
     """
     values = {**_USUAL, **{key: value for key, value in given.items() if value is not None}}
-    original = config.get("original_max_position_embeddings") or config.get("max_position_embeddings")
-    values.setdefault("original_max_position_embeddings", original)
+    longest = config["max_position_embeddings"]
+    original = (
+        config.get("original_max_position_embeddings") or values.get("original_max_position_embeddings") or longest
+    )
+    values["original_max_position_embeddings"] = original
     if kind == "yarn":
-        values.setdefault("factor", config["max_position_embeddings"] / values["original_max_position_embeddings"])
+        values.setdefault("factor", longest / original)
         factor, weight, of_all = values["factor"], values.get("mscale"), values.get("mscale_all_dim")
         usual = mscale(factor, weight) / mscale(factor, of_all) if weight and of_all else mscale(factor, 1.0)
+        values.setdefault("attention_factor", usual)
+    if kind == "longrope":
+        factor = values.get("factor") or longest / original
+        usual = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
         values.setdefault("attention_factor", usual)
     if missing := [key for key in _NAMES[kind][1] if values.get(key) is None]:
         raise UserError(f"config.json has no {missing[0]} in its rope parameters, which {kind!r} needs")

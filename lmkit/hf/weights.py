@@ -9,10 +9,11 @@ from torch import Tensor
 
 from lmkit.errors import UserError
 from lmkit.hf.anatomy import Anatomy
+from lmkit.hf.binding import bind
 from lmkit.hf.family import Family
 from lmkit.hf.files import AGAIN
 from lmkit.hf.folder import Folder
-from lmkit.hf.rules import Rule, bind
+from lmkit.hf.rules import Rule
 from lmkit.hf.targets import Target
 
 
@@ -27,7 +28,7 @@ class Ties:
 
     def __init__(self, family: Family, anatomy: Anatomy, ours: Mapping[str, Tensor]) -> None:
         self.family, self.anatomy = family, anatomy
-        self.rules = bind(family.weights, ours)
+        self.rules = bind(family.weights, ours, anatomy)
         self.shapes = {rule.theirs: rule.shape(ours) for rule in self.rules}
 
     def check(self, folder: Folder) -> None:
@@ -86,7 +87,7 @@ class Ties:
 
     @torch.no_grad()
     def _copy(self, rule: Rule, theirs: Tensor, ours: Mapping[str, Tensor], to_ours: bool) -> None:
-        for pair in rule.pairs(theirs, ours, self.anatomy.sizes(rule.layer)):
+        for pair in rule.pairs(theirs, ours):
             one, other = (pair.ours, pair.theirs) if to_ours else (pair.theirs, pair.ours)
             one.copy_(other)
 

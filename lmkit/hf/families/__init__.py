@@ -1,7 +1,38 @@
 """The families that are known, in the order in which a network is compared with them."""
 
+from lmkit.hf.families.deepseek import DEEPSEEK_V3
+from lmkit.hf.families.gemma import GEMMA2, GEMMA3
 from lmkit.hf.families.gpt2 import GPT2
+from lmkit.hf.families.gpt_neox import GPT_NEOX
+from lmkit.hf.families.gpt_oss import GPT_OSS
 from lmkit.hf.families.llama import LLAMA
+from lmkit.hf.families.mistral import MISTRAL, MIXTRAL
+from lmkit.hf.families.olmo import OLMO2, OLMO3
+from lmkit.hf.families.phi3 import PHI3
+from lmkit.hf.families.qwen import QWEN2, QWEN3, QWEN3_MOE
+from lmkit.hf.families.smollm3 import SMOLLM3
+from lmkit.hf.families.stablelm import STABLELM
 from lmkit.hf.family import Family
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (GPT2, LLAMA)}
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (
+        GPT2,
+        LLAMA,
+        MISTRAL,
+        MIXTRAL,
+        QWEN2,
+        QWEN3,
+        QWEN3_MOE,
+        GEMMA2,
+        GEMMA3,
+        OLMO2,
+        OLMO3,
+        SMOLLM3,
+        PHI3,
+        GPT_NEOX,
+        STABLELM,
+        DEEPSEEK_V3,
+        GPT_OSS,
+    )
+}

@@ -4,14 +4,15 @@ Numbers that are rotated together lie side by side in its files, in pairs, and a
 """
 
 from lmkit.hf.anatomy import Anatomy
-from lmkit.hf.families.llama import EMBEDDINGS, FEED_FORWARD, NORMS, RMS_NORM, SIZES, UNTIED
+from lmkit.hf.binding import where
+from lmkit.hf.families.llama import EMBEDDINGS, NORMS, RMS_NORM, SIZES, UNTIED, heads_of
+from lmkit.hf.families.qwen import DENSE, EXPERTS, IN_DENSE_LAYERS, MIXED
 from lmkit.hf.family import Family
 from lmkit.hf.keys import Cases, Config, Is, Key, Must
 from lmkit.hf.layer_keys import DenseFirst
 from lmkit.hf.rope import Rope, mscale
-from lmkit.hf.rules import Rename, Split, Stack, Transpose
+from lmkit.hf.rules import Rename, Split, Transpose
 
-DENSE, MIXED = "Gated", "MixtureOfExperts"
 ROTATED = "attention.rope_dim"
 
 
@@ -33,19 +34,27 @@ class WeightedRope(Rope):
         layer, given = anatomy.layers[0], config["rope_parameters"]
         of_all = (layer["attention.scale"] / _usual_scale(layer)) ** 0.5
         if given["rope_type"] == "yarn" and abs(of_all - 1.0) > 1e-9:
-            whole = given.pop("attention_factor") * of_all
-            step = mscale(given["factor"], 1.0) - 1.0
-            given |= {"mscale": round((whole - 1.0) / step, 12), "mscale_all_dim": round((of_all - 1.0) / step, 12)}
+            usual = mscale(given["factor"], 1.0)
+            whole = given.pop("attention_factor", usual) * of_all
+            for key, reached in (("mscale", whole), ("mscale_all_dim", of_all)):
+                given[key] = round((reached - 1.0) / (usual - 1.0), 12)
 
 
 def _usual_scale(layer: dict[str, float]) -> float:
     return float(layer["attention.nope_dim"] + layer["attention.rope_dim"]) ** -0.5
 
 
+def queries(name: str) -> Transpose:
+    """The matrix from the stream, or from its latent, to the queries."""
+    theirs, ours = f"model.layers.{{n}}.self_attn.{name}.weight", "blocks.{n}.attention.q.weight"
+    return Transpose(theirs, ours, rotated=ROTATED, heads="heads")
+
+
 DEEPSEEK_V3 = Family(
     name="deepseek_v3",
     architecture="DeepseekV3ForCausalLM",
     keys=(
+        Key("num_key_value_heads", "heads", heads_of),
         *SIZES,
         Is("attention", "LatentAttention"),
         Key("kv_lora_rank", "attention.kv_rank"),
@@ -55,7 +64,7 @@ DEEPSEEK_V3 = Family(
         Key("v_head_dim", "attention.v_dim"),
         Is("attention.norm", "RMSNorm"),
         Is("attention.norm.eps", 1e-6),  # whatever rms_norm_eps is
-        Must("attention_bias", False),
+        Key("attention_bias", "attention.bias", False),
         Must("rope_interleave", True),
         DenseFirst("first_k_dense_replace"),
         Key("intermediate_size", "feed_forward.hidden", only=DENSE),
@@ -79,16 +88,15 @@ DEEPSEEK_V3 = Family(
     weights=(
         *EMBEDDINGS,
         *NORMS,
-        *FEED_FORWARD,
-        Transpose(
-            "model.layers.{n}.self_attn.q_b_proj.weight", "blocks.{n}.attention.q.weight", rotated=ROTATED, heads="heads"
-        ),
-        Rename("model.layers.{n}.self_attn.q_a_proj.weight", "blocks.{n}.attention.q_down.weight"),
+        *IN_DENSE_LAYERS,
+        *where(lambda parts: parts["attention.q_rank"] is None, queries("q_proj")),
+        *where(lambda parts: parts["attention.q_rank"] is not None, queries("q_b_proj")),
+        Rename("model.layers.{n}.self_attn.q_a_proj.*", "blocks.{n}.attention.q_down.*"),
         Rename("model.layers.{n}.self_attn.q_a_layernorm.weight", "blocks.{n}.attention.q_norm.weight"),
         Split(
-            "model.layers.{n}.self_attn.kv_a_proj_with_mqa.weight",
-            "blocks.{n}.attention.kv_down.weight",
-            Transpose("", "blocks.{n}.attention.k_rope.weight", rotated=ROTATED),
+            "model.layers.{n}.self_attn.kv_a_proj_with_mqa.*",
+            "blocks.{n}.attention.kv_down.*",
+            Transpose("", "blocks.{n}.attention.k_rope.*", rotated=ROTATED),
         ),
         Rename("model.layers.{n}.self_attn.kv_a_layernorm.weight", "blocks.{n}.attention.kv_norm.weight"),
         Split(
@@ -97,23 +105,17 @@ DEEPSEEK_V3 = Family(
             "blocks.{n}.attention.v.weight",
             groups="heads",
         ),
-        Rename("model.layers.{n}.self_attn.o_proj.weight", "blocks.{n}.attention.out.weight"),
+        Rename("model.layers.{n}.self_attn.o_proj.*", "blocks.{n}.attention.out.*"),
         Rename("model.layers.{n}.mlp.gate.weight", "blocks.{n}.feed_forward.router.project.weight"),
         Rename("model.layers.{n}.mlp.gate.e_score_correction_bias", "blocks.{n}.feed_forward.router.bias"),
+        *EXPERTS,
         *(
-            rule
-            for theirs, ours in (("gate", "gate"), ("up", "up"), ("down", "out"))
-            for rule in (
-                Stack(
-                    f"model.layers.{{n}}.mlp.experts.{{e}}.{theirs}_proj.weight",
-                    f"blocks.{{n}}.feed_forward.{ours}.weight",
-                ),
-                Rename(
-                    f"model.layers.{{n}}.mlp.shared_experts.{theirs}_proj.weight",
-                    f"blocks.{{n}}.feed_forward.shared.expert.{ours}.weight",
-                ),
+            Rename(
+                f"model.layers.{{n}}.mlp.shared_experts.{theirs}_proj.weight",
+                f"blocks.{{n}}.feed_forward.shared.expert.{ours}.weight",
             )
+            for theirs, ours in (("gate", "gate"), ("up", "up"), ("down", "out"))
         ),
     ),
-    known=("head_dim", "num_key_value_heads", "qk_head_dim", "aux_loss_alpha", "seq_aux", "ep_size"),
+    known=("head_dim", "qk_head_dim", "aux_loss_alpha", "seq_aux", "ep_size"),
 )

@@ -1,6 +1,17 @@
 """Mistral (arXiv:2310.06825), and Mixtral (arXiv:2401.04088), whose feed-forwards are mixtures of experts."""
 
-from lmkit.hf.families.llama import ATTENTION, EMBEDDINGS, GATED, HEADS, LLAMA, NORMS, RMS_NORM, SIZES, UNTIED, USUAL_SCALE
+from lmkit.hf.families.llama import (
+    ATTENTION,
+    EMBEDDINGS,
+    GATED,
+    HEADS,
+    LLAMA,
+    NORMS,
+    RMS_NORM,
+    SIZES,
+    UNTIED,
+    USUAL_SCALE,
+)
 from lmkit.hf.family import Family
 from lmkit.hf.keys import Cases, Is, Key
 from lmkit.hf.rope import Rope

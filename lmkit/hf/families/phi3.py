@@ -1,4 +1,4 @@
-"""Phi 3 and 4 (arXiv:2404.14219): Llama whose queries, keys and values lie in one matrix, and gate and up in another."""
+"""Phi 3 and 4 (arXiv:2404.14219): Llama with queries, keys and values in one matrix, and gate and up in another."""
 
 from lmkit.hf.families.llama import EMBEDDINGS, GATED, HEADS, NORMS, RMS_NORM, SIZES, UNTIED, USUAL_SCALE
 from lmkit.hf.families.mistral import WINDOW

@@ -1,5 +1,6 @@
 """Qwen 2 and 2.5 (arXiv:2407.10671, 2412.15115), Qwen 3 and its mixtures of experts (arXiv:2505.09388)."""
 
+from lmkit.hf.binding import where
 from lmkit.hf.families.llama import (
     ATTENTION,
     BIASES,
@@ -62,6 +63,14 @@ QWEN3 = Family(
 )
 
 DENSE, MIXED = "Gated", "MixtureOfExperts"
+EXPERTS = where(
+    lambda parts: parts["feed_forward"] == MIXED,
+    *(
+        Stack(f"model.layers.{{n}}.mlp.experts.{{e}}.{theirs}_proj.weight", f"blocks.{{n}}.feed_forward.{ours}.weight")
+        for theirs, ours in (("gate", "gate"), ("up", "up"), ("down", "out"))
+    ),
+)
+IN_DENSE_LAYERS = where(lambda parts: parts["feed_forward"] == DENSE, *FEED_FORWARD)
 QWEN3_MOE = Family(
     name="qwen3_moe",
     architecture="Qwen3MoeForCausalLM",
@@ -71,11 +80,11 @@ QWEN3_MOE = Family(
         USUAL_SCALE,
         BIASES,
         *QK_NORM,
-        Windows(lambda config: [SLIDING] * config["num_hidden_layers"], switch="use_sliding_window"),
+        Windows(lambda config: [SLIDING] * config["num_hidden_layers"], switch="use_sliding_window", listed=False),
         DenseAmong(),
         Key("intermediate_size", "feed_forward.hidden", only=DENSE),
         Is("feed_forward.router", "SoftmaxRouter", only=MIXED),
-        Key("num_experts", "feed_forward.experts", lambda config: config["num_local_experts"], only=MIXED),
+        Key(("num_experts", "num_local_experts"), "feed_forward.experts", only=MIXED),
         Key("num_experts_per_tok", "feed_forward.active", only=MIXED),
         Key("moe_intermediate_size", "feed_forward.hidden", only=MIXED),
         Key("norm_topk_prob", "feed_forward.router.normalise", False, only=MIXED),
@@ -89,15 +98,9 @@ QWEN3_MOE = Family(
         *ATTENTION,
         *QK_NORMS,
         *NORMS,
-        *FEED_FORWARD,
+        *IN_DENSE_LAYERS,
         Rename("model.layers.{n}.mlp.gate.weight", "blocks.{n}.feed_forward.router.project.weight"),
-        *(
-            Stack(
-                f"model.layers.{{n}}.mlp.experts.{{e}}.{theirs}_proj.weight",
-                f"blocks.{{n}}.feed_forward.{ours}.weight",
-            )
-            for theirs, ours in (("gate", "gate"), ("up", "up"), ("down", "out"))
-        ),
+        *EXPERTS,
     ),
     known=("max_window_layers",),
 )

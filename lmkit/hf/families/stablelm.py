@@ -3,20 +3,28 @@
 from lmkit.hf.families.gpt_neox import LAYER_NORM
 from lmkit.hf.families.llama import ATTENTION, EMBEDDINGS, FEED_FORWARD, GATED, HEADS, NORMS, SIZES, UNTIED, USUAL_SCALE
 from lmkit.hf.family import Family
-from lmkit.hf.keys import Cases, Is, Key, Must
+from lmkit.hf.keys import Cases, Is, Key
 from lmkit.hf.rope import Rope
 from lmkit.hf.rules import Rename
+
+OWN_NORMS = {
+    "attention.qk_norm": "LayerNorm",
+    "attention.qk_norm.bias": False,
+    "attention.qk_norm.eps": 1e-5,
+    "attention.qk_norm_over": "own",
+}
 
 STABLELM = Family(
     name="stablelm",
     architecture="StableLmForCausalLM",
     keys=(
         *SIZES,
-        *HEADS,
+        *HEADS[:2],
+        Is("attention.head_dim", lambda anatomy: anatomy.whole["dim"] // anatomy.whole["heads"]),
         USUAL_SCALE,
         Key("use_qkv_bias", "attention.bias", False),
         Is("attention.out_bias", False),
-        Must("qk_layernorm", False),  # whose norms are of each head by itself
+        Cases("qk_layernorm", {False: {"attention.qk_norm": None}, True: OWN_NORMS}, False),
         *GATED,
         *LAYER_NORM,
         Cases("use_parallel_residual", {False: {"block": "PreNorm"}, True: {"block": "Parallel"}}, False),
@@ -29,6 +37,13 @@ STABLELM = Family(
         *FEED_FORWARD,
         *NORMS,
         Rename("model.layers.{n}.input_layernorm.*", "blocks.{n}.norm.*"),
+        *(
+            Rename(
+                f"model.layers.{{n}}.self_attn.{name}_layernorm.norms.{{h}}.weight",
+                f"blocks.{{n}}.attention.{name}_norm.{{h}}.weight",
+            )
+            for name in ("q", "k")
+        ),
     ),
     known=("hidden_dropout",),
 )
