@@ -14,7 +14,7 @@ from lmkit.network import Decoder
 ROWS, LENGTH = 4, 128
 """Rows of a batch, and tokens of each where the context is no shorter."""
 
-COUNT = 32
+STEPS = 32
 """Tokens of the greedy continuation, where the context has room for them."""
 
 STRINGS = 1000
@@ -37,7 +37,7 @@ class Questions(NamedTuple):
         real: one of the texts' tokens (B, T), with T and B smaller where they are few; none where there are none.
         long: a row of random tokens as long as the context, or as is cheap; none where `random` is no shorter.
         prompt: tokens to continue greedily.
-        count: by how many.
+        steps: by how many.
         strings: to tokenize.
     """
 
@@ -45,7 +45,7 @@ class Questions(NamedTuple):
     real: Tensor | None
     long: Tensor | None
     prompt: list[int]
-    count: int
+    steps: int
     strings: list[str]
 
 
@@ -57,9 +57,9 @@ def questions(network: Decoder, tokenizer: Tokenizer, texts: Sequence[str]) -> Q
     real = _real(tokenizer, texts, length)
     longest = long_length(network)
     long = torch.randint(network.vocab_size, (1, longest), generator=generator) if longest > length else None
-    count = min(COUNT, max(1, network.context // 2))
-    prompt = (drawn if real is None else real)[0, : max(1, min(COUNT, network.context - count))]
-    return Questions(drawn, real, long, prompt.tolist(), count, strings(tokenizer, texts))
+    steps = min(STEPS, max(1, network.context // 2))
+    prompt = (drawn if real is None else real)[0, : max(1, min(STEPS, network.context - steps))]
+    return Questions(drawn, real, long, prompt.tolist(), steps, strings(tokenizer, texts))
 
 
 def long_length(network: Decoder) -> int:
@@ -85,8 +85,14 @@ def strings(tokenizer: Tokenizer, texts: Sequence[str], count: int = STRINGS) ->
     draw = random.Random(0)
     special = [token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special]
     kinds = [*_KINDS, *([_excerpts(texts)] * 3 if any(texts) else [])]
-    made = (kind(draw) for kind in islice(cycle(kinds), 10 * count))  # an end, lest a token be in all of them
-    return list(islice((text for text in made if text and not any(token in text for token in special)), count))
+    made: dict[str, None] = {}  # a set, in order
+    for kind in islice(cycle(kinds), 10 * count):  # an end, lest a special token be in all of them
+        text = kind(draw)
+        if text and not any(token in text for token in special):
+            made[text] = None
+        if len(made) == count:
+            break
+    return list(made)
 
 
 def _excerpts(texts: Sequence[str]) -> Callable[[random.Random], str]:
@@ -143,7 +149,7 @@ _MARKED = ["e", "o", "é", "ö", "ﬁ", "Å", "İ", "ß", "한", "क", "\U0001f
            "\U0001f468\u200d\U0001f469\u200d\U0001f467", "\U0001f1e9\U0001f1ea", " "]  # fmt: skip
 _CONTROLS = [*map(chr, range(32)), "\x7f", "\x85", "\u200b", "\u200e", "\u2028", "\ufeff", "\ufffd", "\ufffe", "x"]
 _CODE = ["def ", "return", "x", "_y1", "self.", "(", ")", "[0]", "{", "}", " = ", "==", "->", "//", "/* */", "\t", ";",
-         "0x1F", '"s"', "'ll", "don't", "#", "<a>", "&&", "::", "https://a.b/c?d=1", "\\n", "λ", "\n", "CamelCase"]  # fmt: skip
+         "0x1F", '"s"', "'ll", "don't", "#", "<a>", "&&", "::", "https://a.b/c?d=1", "\\n", "λ", "aB"]  # fmt: skip
 
 
 def batches(asked: Questions) -> Iterator[tuple[str, Tensor]]:

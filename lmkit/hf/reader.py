@@ -29,24 +29,26 @@ def answer(asked: dict[str, Any], work: Path) -> dict[str, Any]:
 
     Args:
         asked: `folder`; `own_code`, whether code in it may be run; `batches` of token rows; a `prompt` of tokens and
-            the number of tokens to continue it by, `count`; `strings` to tokenize.
-        work: where the logits of each batch are written (B, T, V).
+            the number of tokens to continue it by, `steps`; `strings` to tokenize.
+        work: where the logits of each batch and of the continuation are written (B, T, V).
     """
     import torch  # noqa: PLC0415 (after lmkit is refused)
     from safetensors.torch import save_file  # noqa: PLC0415
     from transformers import AutoModelForCausalLM  # noqa: PLC0415
 
-    model, loading = AutoModelForCausalLM.from_pretrained(
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
         asked["folder"],
         dtype=torch.float32,
         trust_remote_code=asked["own_code"],
         local_files_only=True,
         output_loading_info=True,
     )
+    model, loading = loaded
     with torch.inference_mode():
         for number, rows in enumerate(asked["batches"]):
             save_file({"logits": model(torch.tensor(rows)).logits.contiguous()}, work / f"logits-{number}.safetensors")
-        continuation = continued(model, asked["prompt"], asked["count"])
+        continuation, logits = continued(model, asked["prompt"], asked["steps"])
+        save_file({"logits": logits}, work / "logits-continuation.safetensors")
     return {
         "model": type(model).__name__,
         "loading": {kind: sorted(map(str, keys)) for kind, keys in loading.items()},
@@ -55,15 +57,20 @@ def answer(asked: dict[str, Any], work: Path) -> dict[str, Any]:
     }
 
 
-def continued(model: Any, prompt: list[int], count: int) -> list[int]:
-    """The greedy continuation of a prompt by `generate` and its cache, which nothing in the folder may cut or bend."""
+def continued(model: Any, prompt: list[int], steps: int) -> tuple[list[int], Any]:
+    """The greedy continuation of a prompt by `generate` and its cache, and the logits of each step (1, T, V).
+
+    The folder's settings for generation have no say in it: they do not belong to the network.
+    """
     import torch  # noqa: PLC0415
     from transformers import GenerationConfig  # noqa: PLC0415
 
-    model.generation_config = GenerationConfig(do_sample=False, use_cache=True, max_new_tokens=count, pad_token_id=0)
+    model.generation_config = GenerationConfig(do_sample=False, use_cache=True, max_new_tokens=steps, pad_token_id=0)
     tokens = torch.tensor([prompt])
-    made: list[int] = model.generate(tokens, attention_mask=torch.ones_like(tokens))[0].tolist()
-    return made[len(prompt) :]
+    made = model.generate(
+        tokens, attention_mask=torch.ones_like(tokens), output_logits=True, return_dict_in_generate=True
+    )
+    return made.sequences[0, len(prompt) :].tolist(), torch.stack(made.logits, dim=1)
 
 
 def tokenized(asked: dict[str, Any]) -> list[list[int]]:
