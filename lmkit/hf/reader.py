@@ -42,6 +42,7 @@ def answer(asked: dict[str, Any], work: Path) -> dict[str, Any]:
         trust_remote_code=asked["own_code"],
         local_files_only=True,
         output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are listed then
     )
     model, loading = loaded
     with torch.inference_mode():

@@ -126,9 +126,8 @@ def test_a_folder_that_needs_lmkit_fails_in_the_fresh_process(sound, folder, mon
     [
         (lambda folder: (folder / "config.json").write_text("{"), "config.json"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"\x08"), "Safetensor"),
-        (lambda folder: (folder / "tokenizer.json").write_text("{}"), "tokenizer"),
-        (lambda folder: configure(folder, hidden_size=36), "size"),
-        (lambda folder: write_code(folder, "class Own(LlamaForCausalLM): pass\n"), "trust_remote_code"),
+        (lambda folder: (folder / "tokenizer.json").write_text("{}"), "added_tokens"),
+        (lambda folder: configure(folder, model_type="own", auto_map={"AutoConfig": "a.B"}), "trust_remote_code"),
         (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors"),
     ],
 )
@@ -145,6 +144,10 @@ def nudge(weights):
 
 def spoil(weights):
     weights["model.layers.0.mlp.up_proj.weight"][0, 0] = torch.nan
+
+
+def narrow(weights):
+    weights["model.norm.weight"] = weights["model.norm.weight"][:-1].clone()
 
 
 def other_rotation(folder):
@@ -189,13 +192,14 @@ class Own(LlamaForCausalLM):
         (other_tokenizer, [" of 1,000 strings are tokenized otherwise, such as "]),
         (lambda folder: reweigh(folder, lambda w: w.pop("model.norm.weight")), ["missing keys: model.norm.weight"]),
         (lambda folder: reweigh(folder, lambda w: w.update(x=torch.zeros(2))), ["unexpected keys: x"]),
+        (lambda folder: reweigh(folder, narrow), ["mismatched keys: ('model.norm.weight', torch.Size([31])"]),
         (
             lambda folder: write_code(folder, LOSES_THE_PAST),
             ["logits (with a cache) differ by ", " of the greedy continuation is "],
         ),
         (lambda folder: write_code(folder, STOPS_SHORT), ["the greedy continuation has 29 tokens in place of 32"]),
     ],
-    ids=["weight", "nan", "rotation", "window", "tokenizer", "missing", "unexpected", "cache", "short"],
+    ids=["weight", "nan", "rotation", "window", "tokenizer", "missing", "unexpected", "shape", "cache", "short"],
 )
 def test_what_is_wrong_is_found_and_named(sound, folder, damage, said):
     damage(folder)
