@@ -127,7 +127,7 @@ def test_a_folder_that_needs_lmkit_fails_in_the_fresh_process(sound, folder, mon
         (lambda folder: (folder / "config.json").write_text("{"), "config.json"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"\x08"), "Safetensor"),
         (lambda folder: (folder / "tokenizer.json").write_text("{}"), "added_tokens"),
-        (lambda folder: configure(folder, model_type="own", auto_map={"AutoConfig": "a.B"}), "trust_remote_code"),
+        (lambda folder: configure(folder, model_type="own", auto_map={"AutoConfig": "a.B"}), "contains custom code"),
         (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors"),
     ],
 )
