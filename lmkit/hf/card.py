@@ -113,8 +113,8 @@ def _recipe(facts: CardFacts) -> list[str]:
     text = yaml.safe_dump(dict(facts.recipe), sort_keys=False, allow_unicode=True, width=120)
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     again = (
-        "Save the recipe as `recipe.yaml` in a folder with the files that it names (of their paths only the last parts are"
-        " shown), and run `lmkit fit --config recipe.yaml` there. The data is the same if its fingerprint is."
+        "Save the recipe as `recipe.yaml` in a folder with the files that it names (of their paths only the last parts"
+        " are shown), and run `lmkit fit --config recipe.yaml` there. The data is the same if its fingerprint is."
     )
     shown = f"<details><summary>The recipe</summary>\n\n{fence}yaml\n{text}{fence}\n\n</details>"
     return ["## How to make it again", again, shown] if facts.training else ["## Recipe", shown]

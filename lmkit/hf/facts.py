@@ -132,7 +132,7 @@ def _training(recipe: Mapping[str, Any], state: Mapping[str, Any], step: int, lo
     """Figures of the run up to an optimizer step."""
     model, trainer, context = _at(recipe, "model"), _at(recipe, "trainer"), state.get("context")
     rows = {
-        "task": {"class_path": recipe["model"]["class_path"]} if model else None,
+        "task": said({"class_path": str((recipe.get("model") or {}).get("class_path", ""))}) or None,
         "optimizer steps": step,
         "tokens": state["samples"] * context if context else None,
         "batch": f"{said(state['batch_size'])} rows of {said(context)} tokens a step" if context else None,

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_ROOTED = r"(?:~[^/\\\s]*|[A-Za-z]:)?[/\\]"
+_ROOTED = r"(?:(?:file://|~[^/\\\s]*)?/|[A-Za-z]:[/\\]|\\\\)"  # not a lone backslash, which begins patterns
 _WHOLE = re.compile(rf"{_ROOTED}[^\n]*")
 _WITHIN = re.compile(rf"(?<![^\s=:,;'\"(\[]){_ROOTED}(?:[^/\\\s'\",;)\]]+[/\\])+([^/\\\s'\",;)\]]+)")
 _GLOB = re.compile(r"[*?\[]")
