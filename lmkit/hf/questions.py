@@ -19,6 +19,8 @@ STEPS = 32
 
 STRINGS = 1000
 
+LONG = "long row"
+
 LONGEST = 4096
 """Tokens of the long row at most."""
 
@@ -154,5 +156,5 @@ _CODE = ["def ", "return", "x", "_y1", "self.", "(", ")", "[0]", "{", "}", " = "
 
 def batches(asked: Questions) -> Iterator[tuple[str, Tensor]]:
     """The batches of tokens that are there, with their names."""
-    named = (("random tokens", asked.random), ("real tokens", asked.real), ("long row", asked.long))
+    named = (("random tokens", asked.random), ("real tokens", asked.real), (LONG, asked.long))
     return ((name, tokens) for name, tokens in named if tokens is not None)

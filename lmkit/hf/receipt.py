@@ -16,7 +16,7 @@ import lmkit
 from lmkit.errors import UserError
 from lmkit.hf import reader
 from lmkit.hf.comparing import TOLERANCE, Difference, difference, follow
-from lmkit.hf.questions import Questions, batches, questions
+from lmkit.hf.questions import LONG, Questions, batches, questions
 from lmkit.network import Decoder
 
 
@@ -60,6 +60,7 @@ class Receipt(NamedTuple):
         for name, found in self.logits.items():
             size = f"{found.rows} x {found.length:,} tokens"
             size += " (the whole context)" if found.length == self.context else ""
+            size += f" of {self.context:,}" if name == LONG and found.length < self.context else ""
             made.append((f"logits ({name})", f"largest difference {found.largest:.1e}, mean {found.mean:.1e}, {size}"))
         if "real tokens" not in self.logits:
             made.append(("logits (real tokens)", "not compared: there were no texts"))

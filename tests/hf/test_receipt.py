@@ -288,6 +288,12 @@ def test_the_long_row_is_as_long_as_is_cheap():
         assert 100 < questions.long_length(Decoder(2**15, 10**5, 4096, 32, 32)) < 500
 
 
+def test_a_row_shorter_than_the_context_says_so(sound):
+    long = receipt.Difference(1, 100, 0.0, 0.0)
+    found = receipt.Receipt("M", 128, {"long row": long}, 32, 0, 9, 9, (), {"transformers": "5"})
+    assert "1 x 100 tokens of 128" in found.table()
+
+
 def test_without_transformers_the_extra_is_named(sound, monkeypatch):
     def version(name):
         raise PackageNotFoundError(name)
