@@ -12,6 +12,10 @@ from lmkit.network import Decoder
 TOLERANCE = 1e-4
 """The largest difference of a logit in float32 that is still the same number, computed in another order."""
 
+STEP_TOLERANCE = 1e-3
+"""The same of logits that are computed a token at a time: every step adds up in another order, and the next ones hear
+of it. 8e-5 was measured of a network of 29 million random parameters with logits of 12, 0.0 of whole rows."""
+
 _CHUNK = 2**24  # logits that are compared at once: 64 MiB
 
 
@@ -69,7 +73,7 @@ def follow(network: Decoder, hidden: Tensor, made: list[int]) -> tuple[int, list
     """
     logits, chosen = network.logits(hidden), torch.tensor(made)  # (T, V) and (T)
     behind = logits.max(dim=-1).values - logits.gather(1, chosen.unsqueeze(1)).squeeze(1)
-    wrong = (behind > TOLERANCE).nonzero().flatten().tolist()
-    ties = int(((logits.argmax(dim=-1) != chosen) & (behind <= TOLERANCE)).sum())
+    wrong = (behind > STEP_TOLERANCE).nonzero().flatten().tolist()
+    ties = int(((logits.argmax(dim=-1) != chosen) & (behind <= STEP_TOLERANCE)).sum())
     said = "token {} of the greedy continuation is {}, but {} by the network"
     return ties, [said.format(step + 1, made[step], int(logits[step].argmax())) for step in wrong[:1]]
