@@ -1,0 +1,125 @@
+"""The model card of an exported folder: README.md as the hub reads it, front matter and all."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+import lmkit
+from lmkit.hf.facts import CardFacts, facts_of
+from lmkit.hf.licenses import license_fields
+
+__all__ = ["CardFacts", "card", "facts_of"]
+
+_USE = """\
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder = "."  # this folder, or its name on the hub
+tokenizer = AutoTokenizer.from_pretrained(folder{trust})
+model = AutoModelForCausalLM.from_pretrained(folder{trust})
+inputs = tokenizer("The", return_tensors="pt")
+written = model.generate(**inputs, max_new_tokens=64, do_sample=True)
+print(tokenizer.decode(written[0], skip_special_tokens=True))
+```"""
+
+_CHAT = """\
+It has a chat template:
+
+```python
+messages = [{"role": "user", "content": "Hello"}]
+inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, return_tensors="pt")
+written = model.generate(**inputs, max_new_tokens=256, do_sample=True)
+print(tokenizer.decode(written[0, inputs["input_ids"].size(1) :], skip_special_tokens=True))
+```"""
+
+
+def card(facts: CardFacts) -> str:
+    """The text of README.md.
+
+    Raises:
+        UserError: the license has no name.
+    """
+    sections = [
+        f"# {facts.name}",
+        _introduction(facts),
+        _table(facts.shape),
+        "## How to use it",
+        _USE.format(trust="" if facts.family else ", trust_remote_code=True"),
+        _CHAT if facts.chat else "",
+        *_headed("Data", facts.data),
+        *_headed("Tokenizer", facts.tokenizer),
+        *_headed("Training", facts.training),
+        *_headed("Evaluation", facts.evaluation, "Of the last validation before this checkpoint."),
+        *_receipt(facts),
+        *_recipe(facts),
+        *_headed("Versions", _versions(facts)),
+    ]
+    return _front_matter(facts) + "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _front_matter(facts: CardFacts) -> str:
+    fields: dict[str, Any] = {"language": list(facts.languages)} if facts.languages else {}
+    fields |= license_fields(facts.license, facts.license_link)
+    fields |= {"library_name": "transformers", "pipeline_tag": "text-generation"}
+    fields["tags"] = ["lmkit", *(["conversational"] if facts.chat else []), *([] if facts.family else ["custom_code"])]
+    return f"---\n{yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)}---\n\n"
+
+
+def _introduction(facts: CardFacts) -> str:
+    size = f" of {facts.parameters:,} parameters" if facts.parameters else ""
+    lines = [f"A language model{size}, exported by lmkit."]
+    if facts.family:
+        lines += [f"`transformers` has its architecture, `{facts.family}`: no code comes with it."]
+    else:
+        lines += [
+            "`transformers` does not have its architecture, so that the modelling code is in this folder. To load it is"
+            " to run that code: read it first. It needs torch and transformers, and not lmkit."
+        ]
+    if facts.license is None:
+        lines += ["No license was named when it was exported."]
+    return "\n".join(lines)
+
+
+def _headed(heading: str, rows: Mapping[str, str], said: str = "") -> list[str]:
+    """A section; none without rows."""
+    return [f"## {heading}", said, _table(rows)] if rows else []
+
+
+def _table(rows: Mapping[str, str]) -> str:
+    lines = (f"| {_cell(name)} | {_cell(value)} |" for name, value in rows.items())
+    return "\n".join(["| | |", "|---|---|", *lines]) if rows else ""
+
+
+def _cell(text: str) -> str:
+    """Text that stays within its cell, and is no markup."""
+    return re.sub(r"([\\|<>*`])", r"\\\1", " ".join(str(text).split()))
+
+
+def _receipt(facts: CardFacts) -> list[str]:
+    if facts.receipt is None:
+        return []
+    said = (
+        "After the export the folder was loaded again by `transformers`, in a process that could not import lmkit, and "
+        "compared with the network that it came from."
+    )
+    return _headed("Receipt", dict(facts.receipt.rows), said)
+
+
+def _recipe(facts: CardFacts) -> list[str]:
+    if facts.recipe is None:
+        return []
+    text = yaml.safe_dump(dict(facts.recipe), sort_keys=False, allow_unicode=True, width=120)
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    again = (
+        "Save the recipe as `recipe.yaml` in a folder with the files that it names (of their paths only the last parts"
+        " are shown), and run `lmkit fit --config recipe.yaml` there. The data is the same if its fingerprint is."
+    )
+    shown = f"<details><summary>The recipe</summary>\n\n{fence}yaml\n{text}{fence}\n\n</details>"
+    return ["## How to make it again", again, shown] if facts.training else ["## Recipe", shown]
+
+
+def _versions(facts: CardFacts) -> dict[str, str]:
+    exported = facts.receipt.versions if facts.receipt else {"lmkit": lmkit.__version__}
+    return {**facts.versions, **exported}

@@ -1,0 +1,29 @@
+"""Paths of the machine, taken out of what is shown to others."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_ROOTED = r"(?:(?:file://|~[^/\\\s]*)?/|[A-Za-z]:[/\\]|\\\\)"  # not a lone backslash, which begins patterns
+_WHOLE = re.compile(rf"{_ROOTED}[^\n]*")
+_WITHIN = re.compile(rf"(?<![^\s=:,;'\"(\[]){_ROOTED}(?:[^/\\\s'\",;)\]]+[/\\])+([^/\\\s'\",;)\]]+)")
+_GLOB = re.compile(r"[*?\[]")
+
+
+def shortened(value: Any) -> Any:
+    """A recipe with the last part of each absolute path in place of the path; of a glob, from its first pattern on."""
+    if isinstance(value, Mapping):
+        return {key: shortened(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [shortened(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    if _WHOLE.fullmatch(value):
+        return _last(value)
+    return _WITHIN.sub(lambda found: found[1], value)
+
+
+def _last(path: str) -> str:
+    parts = [part for part in re.split(r"[/\\]", path) if part]
+    patterns = [number for number, part in enumerate(parts) if _GLOB.search(part)]
+    return "/".join(parts[patterns[0] :] if patterns else parts[-1:]) or path
