@@ -28,7 +28,7 @@ class SelfAttention(Attention):
         qk_norm: a norm for the queries and one for the keys (Henry et al. 2020, arXiv:2010.04245); none for none.
         qk_norm_over: `head` for each head by itself, by one norm for all of them; `heads` for all heads of a token as
             one vector (OLMo 2, arXiv:2501.00656, section 3.1); `own` for each head by a norm of its own (StableLM 2
-            12B). With the latter two no part of the layer is cut by heads: its table `shards` is empty.
+            12B). With the latter two the layer is not cut by heads and has no table `shards`.
         scale: multiplies the products of queries and keys; none for the root of 1 / K.
         soft_cap: c, by which scores s become c tanh(s / c) (Gemma 2, arXiv:2408.00118); none for none.
         sinks: whether each head learns the score of one more key, whose value is zero (gpt-oss, arXiv:2508.10925).
@@ -38,7 +38,7 @@ class SelfAttention(Attention):
         out_bias: whether the projection to the stream does; none for as `bias`.
     """
 
-    shards: Mapping[str, str] = {
+    shards: Mapping[str, str] | None = {
         "q": "columns",
         "k": "columns",
         "v": "columns",
@@ -83,7 +83,7 @@ class SelfAttention(Attention):
         self.sinks = nn.Parameter(torch.empty(heads)) if sinks else None
         self.gate = OutputGate(dim, inner) if gated else NoGate()
         if qk_norm_over != "head":
-            self.shards = {}
+            self.shards = None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -321,7 +321,7 @@ def test_queries_and_keys_are_normed_together_as_told(over, kv_heads):
     q, k, v = project(layer.q, layer.q_norm), project(layer.k, layer.k_norm), project(layer.v)
     y = references.attention(q * 0.3 * K**0.5, k, v, None, None, None).transpose(1, 2).flatten(2)
     torch.testing.assert_close(layer(x, At()), y @ layer.out.weight.T)
-    assert (layer.shards == {}) == (over != "head")
+    assert (layer.shards is None) == (over != "head")
     assert SelfAttention.shards["q"] == "columns"
 
 

@@ -148,11 +148,11 @@ def test_layers_with_biases_conform(cls, options):
 
 
 @pytest.mark.parametrize("over", ["own", "heads"])
-def test_attention_whose_norms_see_all_heads_conforms_and_says_that_it_is_not_cut(over):
+def test_attention_whose_norms_see_all_heads_conforms_and_is_not_cut(over):
     subject = subject_of(SelfAttention, {"kv_heads": 2, "qk_norm": RMSNorm, "qk_norm_over": over})
     found = [one(subject) for one in checks_of(SelfAttention) if one.name not in SLOW]
     (other,) = [result for result in found if result.status != "pass"]
-    assert other.said == "its table `shards` says that nothing is cut"
+    assert other.said == "not declared: it has no table `shards`"
 
 
 def test_each_kind_has_checks_of_its_own_and_every_name_is_its_own():

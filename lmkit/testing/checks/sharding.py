@@ -35,8 +35,6 @@ def two_ranks(subject: Layer) -> str | None:
     table: Mapping[str, str] | None = getattr(layer, "shards", None)
     if table is None:
         raise NotApplicable("not declared: it has no table `shards`")
-    if not table:
-        raise NotApplicable("its table `shards` says that nothing is cut")
     if words := sorted(set(table.values()) - {*CUTS, EXPERTS}):
         raise Failed(f"shards says {', '.join(words)}", do=f"say one of {', '.join((*CUTS, EXPERTS))}")
     for each in (layer, *_variants(subject)):
