@@ -7,10 +7,10 @@ from typing import Any
 import torch
 
 from lmkit.errors import UserError
-from lmkit.hf.anatomy import Anatomy, recipe_of
-from lmkit.hf.families import FAMILIES
-from lmkit.hf.family import Family
 from lmkit.hf.folder import Folder
+from lmkit.hf.tables.anatomy import Anatomy, recipe_of
+from lmkit.hf.tables.families import FAMILIES
+from lmkit.hf.tables.family import Family
 from lmkit.hf.targets import Collected, Placed
 from lmkit.hf.weights import Ties
 from lmkit.network import Decoder

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from lmkit.errors import UserError
-from lmkit.hf.anatomy import Anatomy
-from lmkit.hf.binding import bind
-from lmkit.hf.family import Family
 from lmkit.hf.files import AGAIN
 from lmkit.hf.folder import Folder
-from lmkit.hf.rules import Rule
+from lmkit.hf.tables.anatomy import Anatomy
+from lmkit.hf.tables.binding import bind
+from lmkit.hf.tables.family import Family
+from lmkit.hf.tables.rules import Rule
 from lmkit.hf.targets import Target
 
 

@@ -12,11 +12,11 @@ from transformers import PreTrainedTokenizerFast
 
 from lmkit.checkpoints import find, read
 from lmkit.errors import UserError
-from lmkit.hf.card import CardFacts, card, facts_of
-from lmkit.hf.comparing import Difference
-from lmkit.hf.licenses import license_fields
-from lmkit.hf.paths import shortened
-from lmkit.hf.receipt import Receipt
+from lmkit.hf.card.licenses import license_fields
+from lmkit.hf.card.paths import shortened
+from lmkit.hf.card.text import CardFacts, card, facts_of
+from lmkit.hf.proof.comparing import Difference
+from lmkit.hf.proof.receipt import Receipt
 from tests.conftest import RECIPES
 from tests.hf.test_receipt import exported
 

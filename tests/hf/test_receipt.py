@@ -16,9 +16,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast,
 
 from lmkit.data.tokenizer import END_OF_DOCUMENT, train
 from lmkit.errors import UserError
-from lmkit.hf import questions, reader, receipt
-from lmkit.hf.comparing import follow
-from lmkit.hf.receipt import check
+from lmkit.hf.proof import questions, reader, receipt
+from lmkit.hf.proof.comparing import follow
+from lmkit.hf.proof.receipt import check
 from lmkit.layers import Gated, RMSNorm, Rotary, SelfAttention
 from lmkit.network import Decoder
 

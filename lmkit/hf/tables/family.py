@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lmkit.errors import UserError
-from lmkit.hf.anatomy import Anatomy
-from lmkit.hf.keys import Config, Entry, NotOfFamily
-from lmkit.hf.rules import Rule
+from lmkit.hf.tables.anatomy import Anatomy
+from lmkit.hf.tables.keys import Config, Entry, NotOfFamily
+from lmkit.hf.tables.rules import Rule
 
 # fmt: off
 KNOWN = frozenset((

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmkit.errors import UserError
-from lmkit.hf.anatomy import Anatomy
-from lmkit.hf.keys import Config, Entry, NotOfFamily
-from lmkit.hf.layer_keys import FULL, SLIDING, kind_of, without_position
+from lmkit.hf.tables.anatomy import Anatomy
+from lmkit.hf.tables.keys import Config, Entry, NotOfFamily
+from lmkit.hf.tables.layer_keys import FULL, SLIDING, kind_of, without_position
 
 Parameters = dict[str, Any]
 

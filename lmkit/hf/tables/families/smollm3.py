@@ -1,10 +1,10 @@
 """SmolLM 3: Llama, with every fourth layer without positions."""
 
-from lmkit.hf.families.llama import BIASES, GATED, HEADS, LLAMA, RMS_NORM, SIZES, USUAL_SCALE
-from lmkit.hf.family import Family
-from lmkit.hf.keys import Config, Key
-from lmkit.hf.layer_keys import FULL, SLIDING, NoPositions, Windows
-from lmkit.hf.rope import Rope
+from lmkit.hf.tables.families.llama import BIASES, GATED, HEADS, LLAMA, RMS_NORM, SIZES, USUAL_SCALE
+from lmkit.hf.tables.family import Family
+from lmkit.hf.tables.keys import Config, Key
+from lmkit.hf.tables.layer_keys import FULL, SLIDING, NoPositions, Windows
+from lmkit.hf.tables.rope import Rope
 
 
 def where_not_rotated(config: Config) -> list[str]:

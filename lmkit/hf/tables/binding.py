@@ -8,8 +8,8 @@ from copy import copy
 from torch import Tensor
 
 from lmkit.errors import UserError
-from lmkit.hf.anatomy import Anatomy
-from lmkit.hf.rules import Condition, Rule, Stack
+from lmkit.hf.tables.anatomy import Anatomy
+from lmkit.hf.tables.rules import Condition, Rule, Stack
 
 
 def where(condition: Condition, *rules: Rule) -> tuple[Rule, ...]:

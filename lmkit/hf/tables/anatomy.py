@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from lmkit.hf.options import defaults, flat, is_part, nested, of_part
+from lmkit.hf.tables.options import defaults, flat, is_part, nested, of_part
 from lmkit.network import Decoder
 from lmkit.network.pattern import Layer, tile
 

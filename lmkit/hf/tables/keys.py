@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from lmkit.errors import UserError
-from lmkit.hf.anatomy import OF_A_LAYER, Anatomy
+from lmkit.hf.tables.anatomy import OF_A_LAYER, Anatomy
 
 Config = dict[str, Any]
 Default = Any | Callable[[Config], Any]

@@ -1,12 +1,12 @@
 """Gemma 2 (arXiv:2408.00118) and the text models of Gemma 3 (arXiv:2503.19786)."""
 
-from lmkit.hf.anatomy import Anatomy
-from lmkit.hf.families.llama import ATTENTION, BIASES, EMBEDDINGS, FEED_FORWARD, HEADS, SIZES
-from lmkit.hf.family import Family
-from lmkit.hf.keys import ROOT_OF_ONE_OVER, Cases, Config, Is, Key, Must
-from lmkit.hf.layer_keys import FULL, SLIDING, Windows
-from lmkit.hf.rope import Rope, RopeByType
-from lmkit.hf.rules import Rename
+from lmkit.hf.tables.anatomy import Anatomy
+from lmkit.hf.tables.families.llama import ATTENTION, BIASES, EMBEDDINGS, FEED_FORWARD, HEADS, SIZES
+from lmkit.hf.tables.family import Family
+from lmkit.hf.tables.keys import ROOT_OF_ONE_OVER, Cases, Config, Is, Key, Must
+from lmkit.hf.tables.layer_keys import FULL, SLIDING, Windows
+from lmkit.hf.tables.rope import Rope, RopeByType
+from lmkit.hf.tables.rules import Rename
 
 TANH = {"feed_forward.activation": "GELU", "feed_forward.activation.approximate": "tanh"}
 NORMS = (

@@ -3,15 +3,15 @@
 Numbers that are rotated together lie side by side in its files, in pairs, and a half apart in ours.
 """
 
-from lmkit.hf.anatomy import Anatomy
-from lmkit.hf.binding import where
-from lmkit.hf.families.llama import EMBEDDINGS, NORMS, RMS_NORM, SIZES, UNTIED, heads_of
-from lmkit.hf.families.qwen import DENSE, EXPERTS, IN_DENSE_LAYERS, MIXED
-from lmkit.hf.family import Family
-from lmkit.hf.keys import Cases, Config, Is, Key, Must
-from lmkit.hf.layer_keys import DenseFirst
-from lmkit.hf.rope import Rope, mscale
-from lmkit.hf.rules import Rename, Split, Transpose
+from lmkit.hf.tables.anatomy import Anatomy
+from lmkit.hf.tables.binding import where
+from lmkit.hf.tables.families.llama import EMBEDDINGS, NORMS, RMS_NORM, SIZES, UNTIED, heads_of
+from lmkit.hf.tables.families.qwen import DENSE, EXPERTS, IN_DENSE_LAYERS, MIXED
+from lmkit.hf.tables.family import Family
+from lmkit.hf.tables.keys import Cases, Config, Is, Key, Must
+from lmkit.hf.tables.layer_keys import DenseFirst
+from lmkit.hf.tables.rope import Rope, mscale
+from lmkit.hf.tables.rules import Rename, Split, Transpose
 
 ROTATED = "attention.rope_dim"
 

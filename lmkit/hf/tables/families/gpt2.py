@@ -1,8 +1,8 @@
 """GPT-2 (Radford et al. 2019), whose matrices are stored transposed, those of queries, keys and values as one."""
 
-from lmkit.hf.family import Family
-from lmkit.hf.keys import Cases, Is, Key, Must
-from lmkit.hf.rules import Rename, Split, Transpose
+from lmkit.hf.tables.family import Family
+from lmkit.hf.tables.keys import Cases, Is, Key, Must
+from lmkit.hf.tables.rules import Rename, Split, Transpose
 
 GPT2 = Family(
     name="gpt2",

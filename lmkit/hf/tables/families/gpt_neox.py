@@ -1,10 +1,10 @@
 """GPT-NeoX (arXiv:2204.06745) and Pythia (arXiv:2304.01373), whose queries, keys and values lie together by heads."""
 
-from lmkit.hf.families.llama import HEADS, SIZES, UNTIED, USUAL_SCALE
-from lmkit.hf.family import Family
-from lmkit.hf.keys import Cases, Is, Key
-from lmkit.hf.rope import Rope
-from lmkit.hf.rules import Rename, Split
+from lmkit.hf.tables.families.llama import HEADS, SIZES, UNTIED, USUAL_SCALE
+from lmkit.hf.tables.family import Family
+from lmkit.hf.tables.keys import Cases, Is, Key
+from lmkit.hf.tables.rope import Rope
+from lmkit.hf.tables.rules import Rename, Split
 
 TANH = {"feed_forward.activation": "GELU", "feed_forward.activation.approximate": "tanh"}
 LAYER_NORM = (Is("norm", "LayerNorm"), Key("layer_norm_eps", "norm.eps", 1e-5))

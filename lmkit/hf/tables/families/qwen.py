@@ -1,7 +1,7 @@
 """Qwen 2 and 2.5 (arXiv:2407.10671, 2412.15115), Qwen 3 and its mixtures of experts (arXiv:2505.09388)."""
 
-from lmkit.hf.binding import where
-from lmkit.hf.families.llama import (
+from lmkit.hf.tables.binding import where
+from lmkit.hf.tables.families.llama import (
     ATTENTION,
     BIASES,
     EMBEDDINGS,
@@ -15,11 +15,11 @@ from lmkit.hf.families.llama import (
     UNTIED,
     USUAL_SCALE,
 )
-from lmkit.hf.family import Family
-from lmkit.hf.keys import Cases, Config, Is, Key
-from lmkit.hf.layer_keys import FULL, SLIDING, DenseAmong, Windows
-from lmkit.hf.rope import Rope
-from lmkit.hf.rules import Rename, Stack
+from lmkit.hf.tables.family import Family
+from lmkit.hf.tables.keys import Cases, Config, Is, Key
+from lmkit.hf.tables.layer_keys import FULL, SLIDING, DenseAmong, Windows
+from lmkit.hf.tables.rope import Rope
+from lmkit.hf.tables.rules import Rename, Stack
 
 
 def last_layers(config: Config) -> list[str]:

@@ -14,9 +14,9 @@ from tokenizers import Tokenizer
 
 import lmkit
 from lmkit.errors import UserError
-from lmkit.hf import reader
-from lmkit.hf.comparing import STEP_TOLERANCE, TOLERANCE, Difference, difference, follow
-from lmkit.hf.questions import LONG, Questions, batches, questions
+from lmkit.hf.proof import reader
+from lmkit.hf.proof.comparing import STEP_TOLERANCE, TOLERANCE, Difference, difference, follow
+from lmkit.hf.proof.questions import LONG, Questions, batches, questions
 from lmkit.network import Decoder
 
 CACHED = "with a cache"

@@ -1,6 +1,6 @@
 """OLMo 2 (arXiv:2501.00656) and OLMo 3, which norm what branches give, and queries and keys over all heads."""
 
-from lmkit.hf.families.llama import (
+from lmkit.hf.tables.families.llama import (
     ATTENTION,
     BIASES,
     EMBEDDINGS,
@@ -11,11 +11,11 @@ from lmkit.hf.families.llama import (
     UNTIED,
     USUAL_SCALE,
 )
-from lmkit.hf.family import Family
-from lmkit.hf.keys import Config, Is, Key
-from lmkit.hf.layer_keys import FULL, SLIDING, Windows
-from lmkit.hf.rope import Rope
-from lmkit.hf.rules import Rename
+from lmkit.hf.tables.family import Family
+from lmkit.hf.tables.keys import Config, Is, Key
+from lmkit.hf.tables.layer_keys import FULL, SLIDING, Windows
+from lmkit.hf.tables.rope import Rope
+from lmkit.hf.tables.rules import Rename
 
 
 def all_but_fourth(config: Config) -> list[str]:

@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 
 import lmkit
-from lmkit.hf.facts import CardFacts, facts_of
-from lmkit.hf.licenses import license_fields
+from lmkit.hf.card.facts import CardFacts, facts_of
+from lmkit.hf.card.licenses import license_fields
 
 __all__ = ["CardFacts", "card", "facts_of"]
 

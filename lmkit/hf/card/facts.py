@@ -11,8 +11,8 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from lmkit.checkpoints import KEY
-from lmkit.hf.paths import shortened
-from lmkit.hf.receipt import Receipt
+from lmkit.hf.card.paths import shortened
+from lmkit.hf.proof.receipt import Receipt
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 Its experts are stored together and transposed, gate and up number by number in turn.
 """
 
-from lmkit.hf.families.gemma import by_turns
-from lmkit.hf.families.llama import ATTENTION, EMBEDDINGS, HEADS, NORMS, SIZES, UNTIED, USUAL_SCALE
-from lmkit.hf.family import Family
-from lmkit.hf.keys import Is, Key, Must
-from lmkit.hf.layer_keys import Windows
-from lmkit.hf.rope import Rope
-from lmkit.hf.rules import Rename, Split, Transpose
+from lmkit.hf.tables.families.gemma import by_turns
+from lmkit.hf.tables.families.llama import ATTENTION, EMBEDDINGS, HEADS, NORMS, SIZES, UNTIED, USUAL_SCALE
+from lmkit.hf.tables.family import Family
+from lmkit.hf.tables.keys import Is, Key, Must
+from lmkit.hf.tables.layer_keys import Windows
+from lmkit.hf.tables.rope import Rope
+from lmkit.hf.tables.rules import Rename, Split, Transpose
 
 FEED_FORWARD = "blocks.{n}.feed_forward"
 EXPERTS, HIDDEN = "feed_forward.experts", "feed_forward.hidden"

@@ -1,11 +1,21 @@
 """StableLM (arXiv:2402.17834): Llama with LayerNorm, and a quarter of each head rotated."""
 
-from lmkit.hf.families.gpt_neox import LAYER_NORM
-from lmkit.hf.families.llama import ATTENTION, EMBEDDINGS, FEED_FORWARD, GATED, HEADS, NORMS, SIZES, UNTIED, USUAL_SCALE
-from lmkit.hf.family import Family
-from lmkit.hf.keys import Cases, Is, Key
-from lmkit.hf.rope import Rope
-from lmkit.hf.rules import Rename
+from lmkit.hf.tables.families.gpt_neox import LAYER_NORM
+from lmkit.hf.tables.families.llama import (
+    ATTENTION,
+    EMBEDDINGS,
+    FEED_FORWARD,
+    GATED,
+    HEADS,
+    NORMS,
+    SIZES,
+    UNTIED,
+    USUAL_SCALE,
+)
+from lmkit.hf.tables.family import Family
+from lmkit.hf.tables.keys import Cases, Is, Key
+from lmkit.hf.tables.rope import Rope
+from lmkit.hf.tables.rules import Rename
 
 OWN_NORMS = {
     "attention.qk_norm": "LayerNorm",

@@ -1,10 +1,10 @@
 """Phi 3 and 4 (arXiv:2404.14219): Llama with queries, keys and values in one matrix, and gate and up in another."""
 
-from lmkit.hf.families.llama import EMBEDDINGS, GATED, HEADS, NORMS, RMS_NORM, SIZES, UNTIED, USUAL_SCALE
-from lmkit.hf.families.mistral import WINDOW
-from lmkit.hf.family import Family
-from lmkit.hf.rope import Rope
-from lmkit.hf.rules import Rename, Split
+from lmkit.hf.tables.families.llama import EMBEDDINGS, GATED, HEADS, NORMS, RMS_NORM, SIZES, UNTIED, USUAL_SCALE
+from lmkit.hf.tables.families.mistral import WINDOW
+from lmkit.hf.tables.family import Family
+from lmkit.hf.tables.rope import Rope
+from lmkit.hf.tables.rules import Rename, Split
 
 PHI3 = Family(
     name="phi3",

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lmkit.errors import UserError
-from lmkit.hf.anatomy import Anatomy
-from lmkit.hf.keys import Config, Entry, NotOfFamily, value_of
+from lmkit.hf.tables.anatomy import Anatomy
+from lmkit.hf.tables.keys import Config, Entry, NotOfFamily, value_of
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 

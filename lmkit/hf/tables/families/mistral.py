@@ -1,6 +1,6 @@
 """Mistral (arXiv:2310.06825), and Mixtral (arXiv:2401.04088), whose feed-forwards are mixtures of experts."""
 
-from lmkit.hf.families.llama import (
+from lmkit.hf.tables.families.llama import (
     ATTENTION,
     EMBEDDINGS,
     GATED,
@@ -12,10 +12,10 @@ from lmkit.hf.families.llama import (
     UNTIED,
     USUAL_SCALE,
 )
-from lmkit.hf.family import Family
-from lmkit.hf.keys import Cases, Is, Key
-from lmkit.hf.rope import Rope
-from lmkit.hf.rules import Rename, Stack
+from lmkit.hf.tables.family import Family
+from lmkit.hf.tables.keys import Cases, Is, Key
+from lmkit.hf.tables.rope import Rope
+from lmkit.hf.tables.rules import Rename, Stack
 
 WINDOW = Key("sliding_window", "attention.window", None)
 

@@ -1,0 +1,1 @@
+"""Proof that an exported folder is the network that it came from."""
