@@ -56,18 +56,29 @@ def json_object(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        held = json.loads(path.read_bytes())
+        text = path.read_bytes()
     except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror}): put a JSON file there, or nothing") from error
+        raise UserError(f"cannot read {path} ({error.strerror}): put the file of its source there") from error
+    return parsed(text, path)
+
+
+def parsed(text: str | bytes, path: Path) -> dict[str, Any]:
+    """What a file's text says as JSON.
+
+    Raises:
+        UserError: it is not JSON, or no JSON object.
+    """
+    try:
+        held = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON ({error}): correct it, or take it from its source again") from error
+        raise UserError(f"{path} is not JSON ({error}): take it from its source again") from error
     if not isinstance(held, dict):
-        raise UserError(f"{path} holds a {type(held).__name__} instead of a JSON object: take it from its source again")
+        raise UserError(f"{path} holds a {type(held).__name__}, not a JSON object: take it from its source again")
     return held
 
 
 def _token(value: Any, where: str) -> str | int | None:
-    """A token as it is named: a text, a description with the text in it, an id, or several of which the first counts."""
+    """A token as it is named: by its text, a description that has the text, an id, or a list whose first one counts."""
     if isinstance(value, list) and value:
         value = value[0]
     if isinstance(value, dict):

@@ -18,7 +18,7 @@ END_OF_DOCUMENT = "<|endoftext|>"
 _KNOWN_ENDS = (
     END_OF_DOCUMENT,
     "<|end_of_text|>",
-    "<｜end▁of▁sentence｜>",
+    "<｜end▁of▁sentence｜>",  # noqa: RUF001
     "<eos>",
     "<|eos|>",
     "<EOS_TOKEN>",

@@ -1,0 +1,1 @@
+"""Hugging Face both ways: a folder in, a folder out."""
