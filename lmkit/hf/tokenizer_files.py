@@ -28,7 +28,7 @@ TOKENIZER, CONFIG, GENERATION, TOKENS = (
 )
 TEMPLATE, TEMPLATES = "chat_template.jinja", "additional_chat_templates"
 ANY_CLASS = "PreTrainedTokenizerFast"
-"""The class that takes any tokenizer.json as it stands. transformers 5 has renamed it and knows both names, 4 this one."""
+"""The class that takes any tokenizer.json as it stands; transformers 5 has another name for it, and knows this one."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _tokenizer(files: FolderTexts, configs: Mapping[str, dict[str, Any]]) -> tup
 def _refuse_unknown(
     files: FolderTexts, configs: Mapping[str, dict[str, Any]], tokenizer: Tokenizer, names: Mapping[str, str | int]
 ) -> None:
-    """transformers would add a token that tokenizer.json lacks, with an id for which the model may have no embedding."""
+    """transformers would add a token that tokenizer.json lacks, by an id for which the model may have no embedding."""
     wanted = [(name, role) for role, name in names.items()] + [(number, "eos_token_id") for number in _stops(configs)]
     for key in ("added_tokens_decoder", "additional_special_tokens", "extra_special_tokens"):
         held = configs[CONFIG].get(key) or []
@@ -181,9 +181,8 @@ def _templates_in(config: Mapping[str, Any]) -> dict[str, str]:
     """The chat templates of tokenizer_config.json, which has one, or several with names."""
     held = config.get("chat_template")
     try:
-        templates = (
-            {entry["name"]: entry["template"] for entry in held} if isinstance(held, list) else {"default": held}
-        )
+        several = held if isinstance(held, list) else [{"name": "default", "template": held}]
+        templates = {entry["name"]: entry["template"] for entry in several}
     except (TypeError, KeyError) as error:
         raise UserError(f"chat_template in {CONFIG} is a list of something else than names and templates") from error
     if held is not None and not all(isinstance(template, str) for template in templates.values()):

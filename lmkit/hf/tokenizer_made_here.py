@@ -17,7 +17,7 @@ from lmkit.hf.tokenizer_files import ANY_CLASS, TokenizerFiles
 SAMPLING = {"do_sample": True, "temperature": 0.8, "top_k": 0, "top_p": 1.0}
 """As `lmkit generate` draws; transformers' own would be among the 50 most likely tokens, which 0 turns off."""
 
-_PADS = ("<pad>", "<|pad|>", "<|padding|>", "[PAD]", "<PAD>", "<｜▁pad▁｜>", "<|finetune_right_pad_id|>")
+_PADS = ("<pad>", "<|pad|>", "<|padding|>", "[PAD]", "<PAD>", "<｜▁pad▁｜>", "<|finetune_right_pad_id|>")  # noqa: RUF001
 
 
 def from_lmkit(

@@ -61,7 +61,8 @@ def _vocabulary(files: FolderTexts) -> dict[str, int]:
     vocabulary = files.json(VOCAB)
     if not vocabulary or sorted(map(repr, vocabulary.values())) != sorted(map(repr, range(len(vocabulary)))):
         raise UserError(
-            f"{files.folder / VOCAB} does not number its {len(vocabulary)} tokens from 0 on: take it from its source again"
+            f"{files.folder / VOCAB} does not number its {len(vocabulary)} tokens from 0 on: take it from its source"
+            " again"
         )
     return vocabulary
 
