@@ -62,5 +62,5 @@ class FolderTexts:
         Raises:
             UserError: as `text`.
         """
-        names = sorted(path.name for path in (self.folder / below).glob(f"*{ending}"))
+        names = sorted(path.name for path in (self.folder / below).glob(f"[!.]*{ending}"))
         return {name.removesuffix(ending): self.text(f"{below}/{name}") or "" for name in names}

@@ -112,7 +112,7 @@ def write(folder: Path, files: TokenizerFiles) -> None:
         if held:
             (folder / name).write_text(json.dumps(held, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     for name, template in files.template_files.items():
-        if Path(name).name != name or name.startswith("."):
+        if not name or Path(name).name != name or name.startswith("."):
             raise UserError(f"the chat template's name {name!r} is none of a file: give letters and digits")
         path = folder / TEMPLATE if name == "default" else folder / TEMPLATES / f"{name}.jinja"
         path.parent.mkdir(exist_ok=True)
@@ -150,7 +150,8 @@ def _refuse_unknown(
     files: FolderTexts, configs: Mapping[str, dict[str, Any]], tokenizer: Tokenizer, names: Mapping[str, str | int]
 ) -> None:
     """transformers would add a token that tokenizer.json lacks, by an id for which the model may have no embedding."""
-    wanted = [(name, role) for role, name in names.items()] + [(number, "eos_token_id") for number in _stops(configs)]
+    wanted: list[tuple[Any, str]] = [(name, role) for role, name in names.items()]
+    wanted += [(number, "eos_token_id") for number in _stops(configs)]
     for key in ("added_tokens_decoder", "additional_special_tokens", "extra_special_tokens"):
         held = configs[CONFIG].get(key) or []
         held = held.values() if isinstance(held, dict) else held if isinstance(held, list) else [held]
@@ -179,12 +180,12 @@ def _stops(configs: Mapping[str, dict[str, Any]]) -> list[int]:
 
 def _templates_in(config: Mapping[str, Any]) -> dict[str, str]:
     """The chat templates of tokenizer_config.json, which has one, or several with names."""
-    held = config.get("chat_template")
+    held = config.get("chat_template") or []
+    several = held if isinstance(held, list) else [{"name": "default", "template": held}]
     try:
-        several = held if isinstance(held, list) else [{"name": "default", "template": held}]
-        templates = {entry["name"]: entry["template"] for entry in several}
+        templates: dict[str, str] = {entry["name"]: entry["template"] for entry in several}
     except (TypeError, KeyError) as error:
         raise UserError(f"chat_template in {CONFIG} is a list of something else than names and templates") from error
-    if held is not None and not all(isinstance(template, str) for template in templates.values()):
+    if not all(isinstance(text, str) for pair in templates.items() for text in pair):
         raise UserError(f"chat_template in {CONFIG} holds something else than texts: take it from its source again")
-    return templates if held else {}
+    return templates

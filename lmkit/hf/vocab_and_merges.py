@@ -85,14 +85,14 @@ def _add(tokenizer: Tokenizer, files: FolderTexts, configs: Mapping[str, dict[st
     described = configs["tokenizer_config.json"].get("added_tokens_decoder") or {}
     added = dict[int, AddedToken]()
     special = {name for name in named(configs).values() if isinstance(name, str)} | {_END}
-    for token, number in files.json(ADDED).items():
-        added[number] = AddedToken(token, special=token in special, normalized=token not in special)
     try:
+        for token, number in files.json(ADDED).items():
+            added[int(number)] = AddedToken(token, special=token in special, normalized=token not in special)
         added |= {int(number): AddedToken(**token) for number, token in described.items()}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise UserError(
-            f"added_tokens_decoder in {files.folder / 'tokenizer_config.json'} does not describe tokens ({error}): "
-            "take it from its source again"
+            f"{ADDED}, or added_tokens_decoder in tokenizer_config.json, in {files.folder} does not describe tokens "
+            f"({error}): take both from their source again"
         ) from error
     there = {token.content for token in added.values()}
     known = [token for token in sorted(special - there) if tokenizer.token_to_id(token) is not None]
