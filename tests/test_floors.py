@@ -15,7 +15,7 @@ FLOORS = (
     ("__init__", "errors"),
     ("layers", "data", "optim", "losses"),
     ("network", "registry", "transforms", "checkpoints"),
-    ("tasks", "kinds", "inference", "testing", "ablation", "hf"),
+    ("tasks", "kinds", "inference", "testing", "ablation"),
     ("callbacks", "cli"),
 )
 """The rooms of `lmkit/` (folders, and files at its top) from the ground up."""

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer
+
 from lmkit.errors import UserError
 
 ROLES = ("bos_token", "eos_token", "pad_token", "unk_token")
@@ -70,11 +72,23 @@ def parsed(text: str | bytes, path: Path) -> dict[str, Any]:
     """
     try:
         held = json.loads(text)
+        json.dumps(held, ensure_ascii=False).encode()  # half a character, which JSON can spell, could not be written
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON ({error}): take it from its source again") from error
     if not isinstance(held, dict):
         raise UserError(f"{path} holds a {type(held).__name__}, not a JSON object: take it from its source again")
     return held
+
+
+def id_of(tokenizer: Tokenizer, token: str | int) -> int | None:
+    """The id of a token that is named by its text or id, none where the tokenizer does not know it."""
+    try:
+        if isinstance(token, int):
+            return None if tokenizer.id_to_token(token) is None else token
+        found: int | None = tokenizer.token_to_id(token)
+    except OverflowError:  # no id is so large, or below 0
+        return None
+    return found
 
 
 def _token(value: Any, where: str) -> str | int | None:

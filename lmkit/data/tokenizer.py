@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from lmkit.data.named_tokens import named_in
+from lmkit.data.named_tokens import id_of, named_in
 from lmkit.errors import UserError
 
 END_OF_DOCUMENT = "<|endoftext|>"
@@ -118,11 +118,12 @@ def end_of_document(tokenizer: Tokenizer, eos: str | int | None = None) -> int:
     Raises:
         UserError: the tokenizer has none of the known ones, and `eos` is none of its tokens.
     """
-    stated = tokenizer.id_to_token(eos) if isinstance(eos, int) else eos
+    number = None if eos is None else id_of(tokenizer, eos)
+    stated = [] if number is None else [tokenizer.id_to_token(number)]
     special = _special_tokens(tokenizer)
-    candidates = [stated] if stated in _KNOWN_ENDS else []
-    for token in (*candidates, *[known for known in _KNOWN_ENDS if known in special], stated, *_KNOWN_ENDS):
-        found = None if token is None else tokenizer.token_to_id(token)
+    first = [token for token in stated if token in _KNOWN_ENDS] + [token for token in _KNOWN_ENDS if token in special]
+    for token in (*first, *stated, *_KNOWN_ENDS):
+        found = tokenizer.token_to_id(token)
         if found is not None:
             return int(found)
     raise UserError(

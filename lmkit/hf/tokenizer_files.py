@@ -13,7 +13,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from lmkit.data.named_tokens import FILES, named
+from lmkit.data.named_tokens import FILES, id_of, named
 from lmkit.data.tokenizer import end_of_document
 from lmkit.errors import UserError
 from lmkit.hf.end_of_turn import end_of_turn
@@ -158,8 +158,7 @@ def _refuse_unknown(
         wanted += [(token.get("content") if isinstance(token, dict) else token, key) for token in held]
     wanted += [(token, "added_tokens.json") for token in files.json("added_tokens.json")]
     for name, where in wanted:
-        known = tokenizer.id_to_token(name) if isinstance(name, int) else tokenizer.token_to_id(str(name))
-        if known is None:
+        if id_of(tokenizer, name if isinstance(name, int) else str(name)) is None:
             raise UserError(
                 f"{files.folder} names the token {name!r} ({where}), which its {TOKENIZER} does not know: correct the "
                 "name, or add the token by transformers and save both again"

@@ -223,7 +223,10 @@ BROKEN = {
         r"the token '<x>' \(additional_special_tokens\)",
     ),
     "added by a file": ({"added_tokens.json": '{"<y>": 300}'}, r"the token '<y>' \(added_tokens\.json\)"),
-    "eos is a number": ({"tokenizer_config.json": '{"eos_token": 1.5}'}, r"eos_token in tokenizer_config\.json is '1\.5"),
+    "eos is a number": (
+        {"tokenizer_config.json": '{"eos_token": 1.5}'},
+        r"eos_token in tokenizer_config\.json is '1\.5",
+    ),
     "stop is a name": ({"generation_config.json": '{"eos_token_id": "</s>"}'}, r"eos_token_id in gen.* give the id"),
     "template is a number": ({"tokenizer_config.json": '{"chat_template": 3}'}, "holds something else than texts"),
     "templates are": ({"tokenizer_config.json": '{"chat_template": ["a"]}'}, "is a list of something else than names"),

@@ -1,5 +1,7 @@
 """Tiny folders with a tokenizer each, in the shapes that families have on Hugging Face."""
 
+# ruff: noqa: RUF001 (of the letters in DeepSeek's names)
+
 import json
 import random
 from pathlib import Path
@@ -21,7 +23,7 @@ TEXTS = [
     "  two spaces before, two after  ",
     "\n\ta tab\r\n\r\nlines ",
     "digits 1234567 and 3.14",
-    "don't; can't – «quotes» <tag> </tag>",
+    "don't; can't — «quotes» <tag> </tag>",
     "日本語 👩‍👩‍👧 İstanbul e\u0301 ﬁ",
     "\u0000\u0085\u00a0\u2581 ▁ odd",
     *(f"{a}<|endoftext|>{b}" for a, b in (("", "x"), ("a ", " b"))),
@@ -123,7 +125,7 @@ def qwen(folder: Path) -> Path:
     save(folder, made, tokenizer_config=config, generation_config={"eos_token_id": stops, "top_k": 20}, config=model)
     (folder / "chat_template.jinja").write_bytes(CHAT.replace("STOP", "<|im_end|>").encode())
     (folder / "additional_chat_templates").mkdir()
-    (folder / "additional_chat_templates/brief.jinja").write_text("{{ messages[-1].content }} – kurz")
+    (folder / "additional_chat_templates/brief.jinja").write_text("{{ messages[-1].content }} — kurz")
     return folder
 
 
@@ -178,7 +180,7 @@ def unigram(folder: Path) -> Path:
 
 
 def deepseek(folder: Path) -> Path:
-    """DeepSeek: names that no keyboard has, eos ends documents and turns; tokens told as ids by config.json only."""
+    """DeepSeek: names that no keyboard has, eos ends documents and turns; the template is of the settings."""
     made = byte_level(["<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"])
     made.post_processor = template(made, "<｜begin▁of▁sentence｜>")
     bos, eos = (made.token_to_id(name) for name in ("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"))
