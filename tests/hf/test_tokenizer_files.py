@@ -106,6 +106,7 @@ def test_the_class_that_takes_any_tokenizer_does_so_beside_any_model(tmp_path, s
     assert [getattr(after, name) for name in TOKENS[:3]] == [getattr(before, name) for name in TOKENS[:3]]
     assert after.chat_template == before.chat_template
     assert set(after("the cat")) == {"input_ids", "attention_mask"}
+    assert of_any_class(files).config["model_input_names"] == ["input_ids", "attention_mask"]  # transformers 4 needs it
 
 
 @pytest.mark.parametrize(
@@ -131,6 +132,7 @@ def test_the_end_of_a_turn_is_what_the_template_writes_behind_the_answer(tmp_pat
     """As in Phi 3, whose eos ends documents, and which lists the beginning of a turn among the ends."""
     names = ["<|endoftext|>", "<|assistant|>", "<|end|>", "<|end|>!"]
     tokenizer = byte_level(names)
+    tokenizer.add_tokens([AddedToken("\n", normalized=False)])  # as in Gemma
     number = {name: tokenizer.token_to_id(name) for name in names}
     config = {"eos_token": "<|endoftext|>", "chat_template": CHAT.replace("STOP", "<|end|>")}
     generation = {"eos_token_id": [number[name] for name in names[:3]]}
@@ -139,7 +141,7 @@ def test_the_end_of_a_turn_is_what_the_template_writes_behind_the_answer(tmp_pat
     for template in ("{{ raise_exception('no') }}", "{{ nothing.at.all }}", "{% broken", "no answer"):
         (folder / "chat_template.jinja").write_text(template)
         assert read(folder).end_of_turn == number["<|assistant|>"]  # nothing better is told
-    (folder / "chat_template.jinja").write_text(CHAT.replace("STOP", "<|end|>!"))
+    (folder / "chat_template.jinja").write_text(CHAT.replace("STOP", "\n<|end|>!"))
     assert read(folder).end_of_turn == number["<|end|>!"]
 
 
@@ -151,18 +153,26 @@ def test_the_files_are_plain_data_that_a_checkpoint_keeps(tmp_path, shape):
 
 
 @pytest.mark.parametrize("prefix", [True, False])
-def test_vocab_and_merges_are_what_gpt2s_class_makes_of_them(tmp_path, prefix):
+@pytest.mark.parametrize("described", [True, False])
+def test_vocab_and_merges_are_what_gpt2s_class_makes_of_them(tmp_path, prefix, described):
     folder = SHAPES["gpt2"](tmp_path / "gpt2")
-    (folder / "added_tokens.json").write_text(json.dumps({"<more>": 302, "<|pad|>": 301}))
     named = {"pad_token": "<|pad|>", "add_prefix_space": prefix, "tokenizer_class": "GPT2Tokenizer"}
+    if described:
+        flags = {"lstrip": True, "rstrip": False, "normalized": False, "single_word": False, "special": True}
+        more = {"302": {"content": "<more>", **flags, "special": False}, "301": {"content": "<|pad|>", **flags}}
+        named["added_tokens_decoder"] = more
+    else:
+        (folder / "added_tokens.json").write_text(json.dumps({"<more>": 302, "<|pad|>": 301}))
     (folder / "tokenizer_config.json").write_text(json.dumps(named))
     files = read(folder)
     wanted = GPT2Tokenizer.from_pretrained(folder)
     for special in (True, False):
         assert by_library(files, special) == ids(wanted, special)
     assert Tokenizer.from_str(files.tokenizer).get_vocab() == wanted.get_vocab()
-    for text in ("the<|pad|>cat<more>.", "<more> <|endoftext|>"):
-        assert Tokenizer.from_str(files.tokenizer).encode(text).ids == wanted(text)["input_ids"]
+    for text in ("the <|pad|>cat <more>.", "<more> <|endoftext|>"):
+        here, there = Tokenizer.from_str(files.tokenizer).encode(text), wanted(text, return_offsets_mapping=True)
+        assert here.ids == there["input_ids"]
+        assert here.offsets == there["offset_mapping"]
     after = AutoTokenizer.from_pretrained(written(tmp_path / "out", files, folder / "config.json"))
     assert ids(after, True) == ids(wanted, True)
     assert after.get_vocab() == wanted.get_vocab()

@@ -197,6 +197,21 @@ def test_an_end_with_a_colon_in_its_name_opens_a_text(tmp_path):
     assert after("a")["input_ids"] == [256, vocabulary["a"]]
 
 
+def test_what_a_template_writes_becomes_special_and_nothing_is_cut(tmp_path):
+    tokenizer = tokenizing.train(iter(corpus()), 280)
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in ChatML.special_tokens])
+    tokenizer.enable_truncation(3)
+    tokenizer.enable_padding(length=5)
+    chat = ChatML()
+    after = saved(tmp_path, from_lmkit(tokenizer, 0, 64, chat.text, chat.end_of_turn, chat.special_tokens))
+    ids = after.apply_chat_template(TALK, return_dict=True)["input_ids"]
+    assert len(ids) > 20
+    assert "<|im" not in after.decode(ids, skip_special_tokens=True)
+    assert set(ChatML.special_tokens) < set(after.all_special_tokens)
+    assert len(after("the cat and the dog and the tree")["input_ids"]) > 5
+    assert after("a")["input_ids"] == [0, tokenizer.token_to_id("a")]
+
+
 def test_tokens_that_are_missing_are_named(trained):
     with pytest.raises(UserError, match=r"has no token <\|turn\|>, <\|go\|>, which the chat template writes"):
         from_lmkit(trained, 0, 64, "x", "<|turn|>", ("<|go|>",))
