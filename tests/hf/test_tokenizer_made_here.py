@@ -1,3 +1,4 @@
+import json
 from dataclasses import asdict
 
 import pytest
@@ -203,7 +204,10 @@ def test_what_a_template_writes_becomes_special_and_nothing_is_cut(tmp_path):
     tokenizer.enable_truncation(3)
     tokenizer.enable_padding(length=5)
     chat = ChatML()
-    after = saved(tmp_path, from_lmkit(tokenizer, 0, 64, chat.text, chat.end_of_turn, chat.special_tokens))
+    files = from_lmkit(tokenizer, 0, 64, chat.text, chat.end_of_turn, chat.special_tokens)
+    held = json.loads(files.tokenizer)
+    assert (held["truncation"], held["padding"]) == (None, None)
+    after = saved(tmp_path, files)
     ids = after.apply_chat_template(TALK, return_dict=True)["input_ids"]
     assert len(ids) > 20
     assert "<|im" not in after.decode(ids, skip_special_tokens=True)
