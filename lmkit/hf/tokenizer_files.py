@@ -123,6 +123,8 @@ def of_any_class(files: TokenizerFiles) -> TokenizerFiles:
     """The same tokenizer, to be loaded as its tokenizer.json stands and beside a config.json of any model.
 
     AutoTokenizer goes by the model's class where the tokenizer's is not named, and classes bring tokens of their own.
+    In transformers 5 some take the vocabulary only and split text in their own way: a byte-level tokenizer.json that
+    names Llama's class, as DeepSeek V3's does, gives other ids there than here.
     """
     names = {"bos_token": files.bos, "eos_token": files.eos, "pad_token": files.pad, "unk_token": files.unk}
     inputs = {"model_input_names": ["input_ids", "attention_mask"]}  # beside which the class gives segments to models

@@ -178,6 +178,16 @@ def test_vocab_and_merges_are_what_gpt2s_class_makes_of_them(tmp_path, prefix, d
     assert after.get_vocab() == wanted.get_vocab()
 
 
+def test_a_class_that_splits_in_another_way_is_left_for_the_text_of_the_tokenizer(tmp_path):
+    source = SHAPES["deepseek"](tmp_path / "in")
+    config = json.loads((source / "tokenizer_config.json").read_text())
+    (source / "tokenizer_config.json").write_text(json.dumps(config | {"tokenizer_class": "LlamaTokenizerFast"}))
+    files = read(source)
+    assert ids(AutoTokenizer.from_pretrained(source), True) != by_library(files, True)
+    after = AutoTokenizer.from_pretrained(written(tmp_path / "out", of_any_class(files), source / "config.json"))
+    assert ids(after, True) == by_library(files, True)
+
+
 def test_a_class_of_code_does_not_come_along(tmp_path):
     source = SHAPES["deepseek"](tmp_path / "in")
     config = {"tokenizer_class": "Theirs", "auto_map": {"AutoTokenizer": ["theirs.Theirs", None]}}
