@@ -13,10 +13,14 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
+def whole_folder(target: Path, remedy: str = "set LMKIT_CACHE to another folder") -> Iterator[Path]:
     """Gives a temporary folder beside `target` to fill, and renames it to `target` when the block ends well.
 
     When another process was faster its folder stays and this one is dropped: both hold the same by construction.
+
+    Args:
+        target: the folder.
+        remedy: what to do where it cannot be made.
 
     Raises:
         UserError: the folder cannot be made, or no space is left.
@@ -25,9 +29,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
     try:
         part.mkdir(parents=True)
     except OSError as error:
-        raise UserError(
-            f"cannot make a folder in {target.parent} ({error.strerror}); set LMKIT_CACHE to one"
-        ) from error
+        raise UserError(f"cannot make a folder in {target.parent} ({error.strerror}): {remedy}") from error
     try:
         yield part
         _publish(part, target)
@@ -35,9 +37,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
         if error.errno not in _FULL:
             raise
         written = sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
-        raise UserError(
-            f"no space left in {target.parent} after {written} bytes; free some, or set LMKIT_CACHE to a larger folder"
-        ) from error
+        raise UserError(f"no space left in {target.parent} after {written} bytes: free some, or {remedy}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

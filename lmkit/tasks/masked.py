@@ -32,6 +32,7 @@ class MaskedLanguageModel(Task):
         transforms: what is done to the network once it is built, in this order; none for nothing.
         chunk: tokens whose logits exist at once; less takes less memory.
         share: of the tokens that are predicted; BERT's is 0.15.
+        init_from: where the first weights come from: a Hugging Face folder, a run or a checkpoint; none draws them.
     """
 
     measures_bytes: ClassVar[bool] = False
@@ -46,8 +47,9 @@ class MaskedLanguageModel(Task):
         transforms: list[Transform] | None = None,
         chunk: int = 2048,
         share: float = 0.15,
+        init_from: str | None = None,
     ) -> None:
-        super().__init__(network, optimizer, schedule, compile, transforms)
+        super().__init__(network, optimizer, schedule, compile, transforms, init_from)
         if not 0 < share < 1:
             raise UserError(f"share is {share}: give the share of tokens to hide, above 0 and below 1, such as 0.15")
         self.chunk, self.share = chunk, share

@@ -28,6 +28,7 @@ class Pretraining(Task):
             nothing.
         chunk: tokens whose logits exist at once; less takes less memory.
         multi_token: recipe of heads that predict the tokens after the next one, in training only; none for none.
+        init_from: where the first weights come from: a Hugging Face folder, a run or a checkpoint; none draws them.
     """
 
     network: Decoder
@@ -41,8 +42,9 @@ class Pretraining(Task):
         transforms: list[Transform] | None = None,
         chunk: int = 2048,
         multi_token: Callable[[Decoder], FurtherHeads] | None = None,
+        init_from: str | None = None,
     ) -> None:
-        super().__init__(network, optimizer, schedule, compile, transforms)
+        super().__init__(network, optimizer, schedule, compile, transforms, init_from)
         if chunk < 1:
             raise UserError(f"chunk is {chunk}: give the number of tokens whose logits may exist at once, 1 or more")
         self.chunk = chunk

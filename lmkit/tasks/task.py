@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchmetrics import MeanMetric
 
 from lmkit.errors import UserError
+from lmkit.hf.start import start_from
 from lmkit.network import Network
 from lmkit.optim import Constant, Schedule, WarmupCosine, decay_by_rank
 from lmkit.tasks.checks import check_data, check_finite, check_scaling, check_trainer, rehearse
@@ -35,6 +36,7 @@ class Task(LightningModule):
         schedule: recipe of the learning rate's factor; it is given the run's number of optimizer steps.
         compile: whether each block is compiled by `torch.compile`.
         transforms: what is done to the network once it is built, in this order; none for nothing.
+        init_from: where the first weights come from: a Hugging Face folder, a run or a checkpoint; none draws them.
     """
 
     measures_bytes: ClassVar[bool] = True
@@ -49,10 +51,12 @@ class Task(LightningModule):
         schedule: Callable[[int], Schedule] = WarmupCosine,
         compile: bool = False,
         transforms: list[Transform] | None = None,
+        init_from: str | None = None,
     ) -> None:
         super().__init__()
         self._network, self._optimizer, self._schedule, self._compile = network, optimizer, schedule, compile
         self._transforms = transforms
+        self.init_from = init_from
         self.validation_loss = MeanMetric()
         self._sums: Tensor | None = None  # loss and count so far; no buffer, which bf16 would round
 
@@ -75,8 +79,11 @@ class Task(LightningModule):
         return side_loss(self)
 
     def build(self) -> None:
-        """Builds the network, and transforms it."""
-        self.network = self._make()
+        """Builds the network, fills it if it starts from another, and transforms it."""
+        network = self._network()
+        if self.init_from is not None:
+            start_from(self.init_from).load_into(network)
+        self.network = transformed(network, self._transforms)
 
     def states(self, network: Any, tokens: Tensor) -> list[Tensor]:
         """All hidden states (1, .., D) that are made logits of in training, for a row of tokens (1, T)."""

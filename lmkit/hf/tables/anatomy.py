@@ -84,7 +84,7 @@ def recipe_of(anatomy: Anatomy) -> dict[str, Any]:
             {name: value for kind in OF_A_LAYER if layer[kind] != common[kind] for name, value in layer[kind].items()}
         )
         pattern.append(entry | ({"repeat": repeat} if repeat > 1 else {}))
-    options = nested(whole) | ({"pattern": pattern} if len(pattern) > 1 else {})
+    options = nested(whole) | {"pattern": pattern if len(pattern) > 1 else None}
     order = list(of_part({"class_path": "Decoder"}))
     known = {
         name: options[name] for name in sorted(options, key=lambda name: order.index(name) if name in order else -1)

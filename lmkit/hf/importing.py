@@ -1,0 +1,98 @@
+"""From a Hugging Face folder to one of lmkit, which every command takes as it takes a run's."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning
+import torch
+import yaml
+
+from lmkit.checkpoints import KEY
+from lmkit.data.whole_folder import whole_folder
+from lmkit.errors import UserError
+from lmkit.hf import tokenizer_files
+from lmkit.hf.model import Model
+from lmkit.hf.tokenizer_files import TokenizerFiles
+
+IMPORTED = "imported"
+"""Where a checkpoint keeps what came with a network: its tokenizer's files and its config."""
+
+TASK = "Pretraining"
+
+
+class Imported(NamedTuple):
+    """What has been imported, in words and numbers.
+
+    Attributes:
+        family: its `model_type`.
+        parameters: how many numbers its network has.
+        bytes: of its weights.
+        dtypes: of its weights.
+    """
+
+    family: str
+    parameters: int
+    bytes: int
+    dtypes: tuple[str, ...]
+
+
+def import_folder(
+    folder: str | Path, out: str | Path, allow_pickle: bool = False, tokenizer: str | Path | None = None
+) -> Imported:
+    """Writes OUT/config.yaml, a recipe of the network, and OUT/checkpoints/last.ckpt, with its weights and tokenizer.
+
+    Args:
+        folder: of the model.
+        out: a folder that is not there yet.
+        allow_pickle: whether weights are read from a pickle where there are no safetensors.
+        tokenizer: a folder of the tokenizer; none for the model's own.
+
+    Raises:
+        UserError: the folder is of no known family, or not whole, or `out` is there already. Nothing is written then.
+    """
+    out = Path(out)
+    if out.exists():
+        raise UserError(f"{out} is there already: give a folder that is not, or remove it")
+    model = Model(folder, allow_pickle)
+    files = tokenizer_files.read(Path(tokenizer or folder))
+    state = {f"network.{name}": tensor for name, tensor in model.tensors().items()}
+    with whole_folder(out, remedy="choose another OUT") as part:
+        (part / "config.yaml").write_text(_recipe_text(out.name, model), encoding="utf-8")
+        (part / "checkpoints").mkdir()
+        torch.save(_checkpoint(out.name, model, files, state), part / "checkpoints" / "last.ckpt")
+    tensors = state.values()
+    return Imported(
+        model.family.name,
+        sum(tensor.numel() for tensor in tensors),
+        sum(tensor.nbytes for tensor in tensors),
+        tuple(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors})),
+    )
+
+
+def _recipe(name: str, model: Model) -> dict[str, Any]:
+    return {"name": name, "model": {"class_path": TASK, "init_args": {"network": model.recipe}}}
+
+
+def _recipe_text(name: str, model: Model) -> str:
+    said = (
+        f"# A {model.family.name}, imported from a Hugging Face folder: its network, to train on by another recipe with\n"
+        f"# --model.init_from={name}, or anew as it stands here.\n"
+    )
+    return said + yaml.safe_dump(_recipe(name, model), sort_keys=False)
+
+
+def _checkpoint(name: str, model: Model, files: TokenizerFiles, state: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """As one of a run, but for what concerns training."""
+    return {
+        "state_dict": state,
+        "global_step": 0,
+        "epoch": 0,
+        "pytorch-lightning_version": lightning.__version__,
+        KEY: {
+            "recipe": {**_recipe(name, model), "plugins": []},
+            "tokenizer": files.tokenizer,
+            "end_of_document": files.end_of_document,
+            IMPORTED: {"config": model.folder.config, "files": asdict(files)},
+        },
+    }
