@@ -52,17 +52,6 @@ def from_lmkit(
     unk = _unknown(copy, held["model"])
     turn = None if end_of_turn is None else copy.token_to_id(end_of_turn)
     stops = [*([] if turn in (None, end_of_document) else [turn]), end_of_document]
-    named = {"bos_token": end, "eos_token": end, "pad_token": pad, "unk_token": unk}
-    named = {role: token for role, token in named.items() if token is not None}
-    config: dict[str, Any] = {
-        "tokenizer_class": ANY_CLASS,
-        "model_max_length": context,
-        "clean_up_tokenization_spaces": False,
-        "model_input_names": ["input_ids", "attention_mask"],  # or else segments would be given, which models refuse
-        **named,
-    }
-    if more := [token for token in special if token not in named.values()]:
-        config["additional_special_tokens"] = more
     generation = {"bos_token_id": end_of_document, "eos_token_id": stops if len(stops) > 1 else stops[0], **SAMPLING}
     if pad is not None:
         generation["pad_token_id"] = copy.token_to_id(pad)
@@ -75,11 +64,26 @@ def from_lmkit(
         eos=end,
         pad=pad,
         unk=unk,
-        config=config,
+        config=_config(context, special, bos_token=end, eos_token=end, pad_token=pad, unk_token=unk),
         tokens={},
         generation=generation,
         template_files={"default": chat_template} if chat_template else {},
     )
+
+
+def _config(context: int, special: list[str], **named: str | None) -> dict[str, Any]:
+    """What tokenizer_config.json says."""
+    tokens = {role: token for role, token in named.items() if token is not None}
+    config: dict[str, Any] = {
+        "tokenizer_class": ANY_CLASS,
+        "model_max_length": context,
+        "clean_up_tokenization_spaces": False,
+        "model_input_names": ["input_ids", "attention_mask"],  # or else segments would be given, which models refuse
+        **tokens,
+    }
+    if more := [token for token in special if token not in tokens.values()]:
+        config["additional_special_tokens"] = more
+    return config
 
 
 def _name(tokenizer: Tokenizer, number: int) -> str:
