@@ -5,13 +5,14 @@ can be rebuilt with no recipe at hand.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 from tokenizers import Tokenizer
+from torch import Tensor
 
 from lmkit.data.tokenizer import for_raw_text
 from lmkit.errors import UserError
@@ -20,6 +21,8 @@ from lmkit.registry import build, load_plugins
 from lmkit.transforms import Transform, transformed
 
 KEY = "lmkit"
+NETWORK = "network."
+"""What the names of a network's tensors begin with in a checkpoint, which is of a task."""
 
 
 class Rebuilt(NamedTuple):
@@ -39,25 +42,8 @@ class AtomicCheckpoints(CheckpointIO):
         Raises:
             UserError: it cannot be written, for example because no space is left; the old file stays as it was.
         """
-        path = Path(path)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except (OSError, RuntimeError) as error:
-            cause = error if isinstance(error, OSError) else error.__context__
-            if not isinstance(cause, OSError):
-                raise
-            raise UserError(
-                f"cannot write the checkpoint {path} ({cause.strerror}): make room or choose another folder by "
-                "trainer.default_root_dir, then go on with --ckpt_path last"
-            ) from error
-        finally:
-            partial.unlink(missing_ok=True)
+        remedy = "choose another folder by trainer.default_root_dir, then go on with --ckpt_path last"
+        write(checkpoint, Path(path), remedy)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None
@@ -70,8 +56,36 @@ class AtomicCheckpoints(CheckpointIO):
         Path(path).unlink(missing_ok=True)
 
 
+def write(checkpoint: dict[str, Any], path: Path, remedy: str) -> None:
+    """Writes a checkpoint, all of it or nothing.
+
+    Args:
+        checkpoint: what it holds.
+        path: of the file, which is replaced if it is there.
+        remedy: what to do where it cannot be written, beside making room.
+
+    Raises:
+        UserError: it cannot.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):
+            raise
+        raise UserError(f"cannot write the checkpoint {path} ({cause.strerror}): make room, or {remedy}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def read(path: str | Path) -> dict[str, Any]:
-    """Reads a checkpoint file to the CPU, running none of its code.
+    """Reads a checkpoint file to the CPU, running none of its code; tensors are mapped from the file, not copied.
 
     Raises:
         UserError: it is missing, truncated, or not a checkpoint.
@@ -80,7 +94,7 @@ def read(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"no checkpoint {path}: give a run's folder or a .ckpt file, such as those under runs/")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # whatever comes of reading any file as one
         raise UserError(
             f"{path} ({path.stat().st_size:,} bytes) is truncated or not a checkpoint ({type(error).__name__}): give "
@@ -118,6 +132,12 @@ def find(where: str | Path, names: tuple[str, ...] = ("best", "last")) -> Path:
     return max(first, key=lambda path: path.stat().st_mtime)
 
 
+def weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors of a checkpoint's network, by its own names."""
+    state: Mapping[str, Tensor] = checkpoint["state_dict"]
+    return {name.removeprefix(NETWORK): value for name, value in state.items() if name.startswith(NETWORK)}
+
+
 def rebuild(path: str | Path, plugins: tuple[str, ...] = ()) -> Rebuilt:
     """Rebuilds the network and the tokenizer of a checkpoint on the CPU.
 
@@ -136,11 +156,6 @@ def rebuild(path: str | Path, plugins: tuple[str, ...] = ()) -> Rebuilt:
     recipe = kept["recipe"]["model"]["init_args"]
     transforms = build(list[Transform], recipe.get("transforms") or [])
     network = transformed(build(Callable[[], Network], recipe["network"])(), transforms)
-    weights = {
-        name.removeprefix("network."): value
-        for name, value in checkpoint["state_dict"].items()
-        if name.startswith("network.")
-    }
-    network.load_state_dict(weights)
+    network.load_state_dict(weights(checkpoint))
     end = kept["end_of_document"]
     return Rebuilt(network.eval(), for_raw_text(Tokenizer.from_str(kept["tokenizer"]), end), end)

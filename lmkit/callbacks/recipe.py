@@ -8,6 +8,8 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
 from lmkit.checkpoints import KEY
+from lmkit.hf.importing import IMPORTED
+from lmkit.hf.start import start_from
 
 
 class KeepRecipe(SaveConfigCallback):
@@ -17,6 +19,8 @@ class KeepRecipe(SaveConfigCallback):
         """Writes the file when a fit starts; what only reads a run leaves its folder as it is."""
         if stage == "fit":
             super().setup(trainer, pl_module, stage)
+            source = pl_module.init_from
+            self._imported = start_from(source).imported if source else None
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Writes the file into the run's folder, wherever its loggers write."""
@@ -31,4 +35,9 @@ class KeepRecipe(SaveConfigCallback):
             "recipe": yaml.safe_load(self.parser.dump(self.config, skip_unset=False)),
             "tokenizer": data.tokenizer.to_str(),
             "end_of_document": data.end_of_document,
+            **({IMPORTED: self._imported} if self._imported else {}),
         }
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keeps what a run that goes on has from Hugging Face."""
+        self._imported = checkpoint.get(KEY, {}).get(IMPORTED)

@@ -17,11 +17,13 @@ class Recipes(NamedTuple):
         name: the first recipe's file name, without its ending; `run` without a recipe.
         plugins: the plugins of all recipes and of the command line, files as absolute paths.
         arguments: the command line without its `--plugins`.
+        init_from: where the network is to start; none if nowhere.
     """
 
     name: str
     plugins: list[str]
     arguments: list[str]
+    init_from: str | None = None
 
 
 def read_recipes(arguments: Sequence[str]) -> Recipes:
@@ -54,10 +56,33 @@ def read_recipes(arguments: Sequence[str]) -> Recipes:
         rest.insert(1, "--model=Pretraining")  # whose network has all the parts that help may be asked for
     elif not paths and "--model" not in options and any(option.startswith("--model.") for option in options):
         raise UserError("no recipe is named whose parts to change: give one, as in --config recipes/gpt-small.yaml")
-    return Recipes(name, list(dict.fromkeys(plugins)), rest)
+    return Recipes(name, list(dict.fromkeys(plugins)), rest, _init_from(paths, rest))
+
+
+def _init_from(paths: Sequence[Path], arguments: Sequence[str]) -> str | None:
+    """What `model.init_from` is, by the last of the recipes and options that say it."""
+    found = None
+    for path in paths:
+        model = _read(path).get("model")
+        options = model.get("init_args") if isinstance(model, dict) else None
+        found = options.get("init_from", found) if isinstance(options, dict) else found
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        option, given, value = argument.partition("=")
+        if option == "--model.init_from":
+            found = value if given else following
+    return None if found in (None, "null", "") else str(found)
 
 
 def _plugins_of(path: Path) -> list[str]:
+    return _names(_read(path).get("plugins"), f"plugins in {path}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A recipe.
+
+    Raises:
+        UserError: it is missing, or no recipe.
+    """
     if not path.is_file():
         others = [file.name for file in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
         close = ", ".join(str(path.parent / name) for name in near(path.name, others) or sorted(others))
@@ -68,7 +93,7 @@ def _plugins_of(path: Path) -> list[str]:
         raise UserError(f"{path} is not YAML ({error}): correct it there") from error
     if not isinstance(recipe, dict):
         raise UserError(f"{path} is not a recipe: it needs keys such as model, data and trainer")
-    return _names(recipe.get("plugins"), f"plugins in {path}")
+    return recipe
 
 
 def _names(value: Any, where: str) -> list[str]:
@@ -93,5 +118,4 @@ def _locate(plugin: str, base: Path) -> str:
 
 def _name(path: Path) -> str:
     """The run's name: the recipe's own, or that of the run whose full configuration this is."""
-    recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return str(recipe.get("name") or path.stem)
+    return str(_read(path).get("name") or path.stem)

@@ -22,8 +22,10 @@ from lmkit.cli.quiet import quieten
 from lmkit.cli.recipes import read_recipes
 from lmkit.cli.resume import check_same_model, check_unfinished, precision_of
 from lmkit.cli.runs import ROOT, folder_of, new_folder, remove_folder, resolve
+from lmkit.cli.starting import take_tokenizer, with_network
 from lmkit.data.corpus import StandardLibrary
 from lmkit.errors import UserError
+from lmkit.hf.start import Start, start_from
 from lmkit.kinds import load
 from lmkit.network import Decoder
 from lmkit.tasks import Task
@@ -36,12 +38,14 @@ def run(arguments: Sequence[str]) -> None:
         UserError: for every mistake in the command line, the recipe or the data.
     """
     recipes = read_recipes(arguments)
-    load(recipes.plugins)
+    start = start_from(recipes.init_from) if recipes.init_from else None
+    used = list(dict.fromkeys([*recipes.plugins, *(start.plugins if start else [])]))
+    load(used)
     quieten()
-    command, *rest = recipes.arguments
-    plugins = [f"--plugins={recipes.plugins}"] if recipes.plugins else []
+    command, *rest = with_network(recipes.arguments, start) if start else recipes.arguments
+    plugins = [f"--plugins={used}"] if used else []
     with mistakes_told():
-        CLI(recipes.name, [command, *rest, *plugins])
+        CLI(recipes.name, [command, *rest, *plugins], start)
 
 
 class CLI(LightningCLI):
@@ -50,10 +54,11 @@ class CLI(LightningCLI):
     Args:
         name: of the run, unless `--name` says another.
         arguments: the command and its options.
+        start: where the network starts; none to draw its first values.
     """
 
-    def __init__(self, name: str, arguments: list[str]) -> None:
-        self._name, self._command = name, arguments[0]
+    def __init__(self, name: str, arguments: list[str], start: Start | None = None) -> None:
+        self._name, self._command, self._start = name, arguments[0], start
         self._new: Path | None = None  # the folder, if this process has made it
         try:
             self._run(arguments)
@@ -87,6 +92,8 @@ class CLI(LightningCLI):
     def parse_arguments(self, parser: Parser, args: list[str]) -> None:  # type: ignore[override]
         """Parses the command line."""
         self.config = parser.parse(args)
+        if self._start:
+            take_tokenizer(self.config[self._command].data, self._start)
 
     def _parse_ckpt_path(self) -> None:
         """Nothing to read from the checkpoint here: a network's numbers come from the recipe alone."""
@@ -126,12 +133,18 @@ class CLI(LightningCLI):
         """
         fitting = self._command == "fit"
         if self.checkpoint is None:
-            if fitting:
+            if fitting or self._start:
                 return {}
             raise UserError(
-                f"{self._command} needs a trained network: give --ckpt_path best, or a run's folder or file"
+                f"{self._command} needs a trained network: give --ckpt_path best, or a run's folder or file, or "
+                "--model.init_from"
             )
         kept = read(self.checkpoint)
+        if fitting and "optimizer_states" not in kept:
+            raise UserError(
+                f"{self.checkpoint} holds a network but no state of training to go on from: start from it by "
+                f"--model.init_from={self.checkpoint}"
+            )
         if KEY in kept:
             recipe = yaml.safe_load(self._parser(self._command).dump(config, skip_unset=False))
             check_same_model(kept[KEY]["recipe"]["model"], recipe["model"], fitting)
@@ -154,6 +167,12 @@ class CLI(LightningCLI):
             return super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, ValueError) as error:
             raise UserError(f"the trainer cannot be made: {error}: correct its options, --trainer....") from error
+
+    def instantiate_classes(self) -> None:
+        """Makes task, data and trainer; a checkpoint's weights take the place of those to start with."""
+        super().instantiate_classes()
+        if self.checkpoint:
+            self.model.init_from = None
 
     def fit(self, **kwargs: Any) -> None:
         """Trains; a run that ended before its first step leaves no folder."""

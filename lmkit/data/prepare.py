@@ -56,7 +56,7 @@ class Preparation:
         if self.filters:
             parts.append([identity(keep) for keep in self.filters])
         key = json.dumps(parts)
-        return _cache() / f"text-{blake2b(key.encode(), digest_size=16).hexdigest()}"
+        return cache_root() / f"text-{blake2b(key.encode(), digest_size=16).hexdigest()}"
 
 
 def prepare(wanted: Preparation) -> Path:
@@ -128,7 +128,8 @@ def _refuse_empty(wanted: Preparation, train: int, validation: int) -> None:
     )
 
 
-def _cache() -> Path:
+def cache_root() -> Path:
+    """The folder of what is made once and used again: `$LMKIT_CACHE`, or `~/.cache/lmkit`."""
     if chosen := os.environ.get("LMKIT_CACHE"):
         return Path(chosen).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lmkit"

@@ -1,19 +1,20 @@
 """From a Hugging Face folder to one of lmkit, which every command takes as it takes a run's."""
 
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import lightning
 import torch
 import yaml
 
-from lmkit.checkpoints import KEY
+from lmkit import checkpoints
+from lmkit.checkpoints import KEY, NETWORK
 from lmkit.data.whole_folder import whole_folder
 from lmkit.errors import UserError
-from lmkit.hf import tokenizer_files
 from lmkit.hf.model import Model
-from lmkit.hf.tokenizer_files import TokenizerFiles
+from lmkit.hf.tokens import files as tokenizer_files
+from lmkit.hf.tokens.files import TokenizerFiles
 
 IMPORTED = "imported"
 """Where a checkpoint keeps what came with a network: its tokenizer's files and its config."""
@@ -56,11 +57,11 @@ def import_folder(
         raise UserError(f"{out} is there already: give a folder that is not, or remove it")
     model = Model(folder, allow_pickle)
     files = tokenizer_files.read(Path(tokenizer or folder))
-    state = {f"network.{name}": tensor for name, tensor in model.tensors().items()}
+    state = {f"{NETWORK}{name}": tensor for name, tensor in model.tensors().items()}
     with whole_folder(out, remedy="choose another OUT") as part:
         (part / "config.yaml").write_text(_recipe_text(out.name, model), encoding="utf-8")
-        (part / "checkpoints").mkdir()
-        torch.save(_checkpoint(out.name, model, files, state), part / "checkpoints" / "last.ckpt")
+        held = _checkpoint(out.name, model, files, state)
+        checkpoints.write(held, part / "checkpoints" / "last.ckpt", "choose another OUT")
     tensors = state.values()
     return Imported(
         model.family.name,
@@ -70,14 +71,19 @@ def import_folder(
     )
 
 
+def kept_of(model: Model, files: TokenizerFiles) -> dict[str, Any]:
+    """What a checkpoint keeps of a folder beside its weights, so that it can be exported as it came."""
+    return {"config": model.folder.config, "files": asdict(files)}
+
+
 def _recipe(name: str, model: Model) -> dict[str, Any]:
     return {"name": name, "model": {"class_path": TASK, "init_args": {"network": model.recipe}}}
 
 
 def _recipe_text(name: str, model: Model) -> str:
     said = (
-        f"# A {model.family.name}, imported from a Hugging Face folder: its network, to train on by another recipe with\n"
-        f"# --model.init_from={name}, or anew as it stands here.\n"
+        f"# The network of a {model.family.name}, imported from a Hugging Face folder. To train it on, name the\n"
+        "# folder of this file as model.init_from of a recipe.\n"
     )
     return said + yaml.safe_dump(_recipe(name, model), sort_keys=False)
 
@@ -88,11 +94,11 @@ def _checkpoint(name: str, model: Model, files: TokenizerFiles, state: dict[str,
         "state_dict": state,
         "global_step": 0,
         "epoch": 0,
-        "pytorch-lightning_version": lightning.__version__,
+        "pytorch-lightning_version": version("lightning"),
         KEY: {
             "recipe": {**_recipe(name, model), "plugins": []},
             "tokenizer": files.tokenizer,
             "end_of_document": files.end_of_document,
-            IMPORTED: {"config": model.folder.config, "files": asdict(files)},
+            IMPORTED: kept_of(model, files),
         },
     }

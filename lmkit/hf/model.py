@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from lmkit.errors import UserError
 from lmkit.hf.folder import Folder
@@ -29,6 +30,7 @@ class Model:
         family: which its config names.
         anatomy: the parts of its network.
         recipe: of its network, `class_path` and `init_args`.
+        shapes: the tensors of its network by lmkit's names, on the meta device.
 
     Raises:
         UserError: it is of no family that is known, says or holds what lmkit cannot represent, or is inconsistent.
@@ -43,19 +45,19 @@ class Model:
             shapes = self.build().state_dict()
         self._ties = Ties(self.family, self.anatomy, shapes)
         self._ties.check(self.folder)
-        self._shapes = shapes
+        self.shapes: dict[str, torch.Tensor] = shapes
 
     def build(self) -> Decoder:
         """A network of this recipe, with first values."""
         return build(Callable[[], Decoder], self.recipe)()
 
-    def load_into(self, network: Decoder) -> None:
+    def load_into(self, network: nn.Module) -> None:
         """Fills a network of this recipe, on any device and in any dtype, sharded or whole, tensor by tensor."""
         self._ties.read(self.folder, Placed(network.state_dict()))
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """All weights by lmkit's names, in the dtypes of the files."""
-        collected = Collected(self._shapes)
+        collected = Collected(self.shapes)
         self._ties.read(self.folder, collected)
         return collected.tensors
 

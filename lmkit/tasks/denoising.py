@@ -32,12 +32,13 @@ class Denoising(Task):
         chunk: tokens whose logits exist at once; less takes less memory.
         share: of the tokens that are cut out; T5's is 0.15.
         length: mean tokens of a span; T5's is 3.
+        init_from: where the first weights come from: a Hugging Face folder, a run or a checkpoint; none draws them.
     """
 
     measures_bytes: ClassVar[bool] = False
     network: EncoderDecoder
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 (the signature is the configuration)
         self,
         network: Callable[[], EncoderDecoder],
         optimizer: Callable[[Iterable[Any]], Optimizer] = AdamW,
@@ -47,8 +48,9 @@ class Denoising(Task):
         chunk: int = 2048,
         share: float = 0.15,
         length: float = 3.0,
+        init_from: str | None = None,
     ) -> None:
-        super().__init__(network, optimizer, schedule, compile, transforms)
+        super().__init__(network, optimizer, schedule, compile, transforms, init_from)
         if not 0 < share < 1:
             raise UserError(f"share is {share}: give the share of tokens to cut out, above 0 and below 1, such as 0.15")
         if length < 1:

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 
 from lmkit.data.tokenizer import for_raw_text
 from lmkit.errors import UserError
-from lmkit.hf.tokenizer_files import TokenizerFiles, of_any_class, read, write
+from lmkit.hf.tokens.files import TokenizerFiles, of_any_class, read, write
 from tests.hf.toy_tokenizers import CHAT, SHAPES, byte_level, save, texts
 
 transformers.logging.set_verbosity_error()

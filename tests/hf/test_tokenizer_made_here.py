@@ -11,8 +11,8 @@ from lmkit.cli.generate import _parser
 from lmkit.data import tokenizer as tokenizing
 from lmkit.data.chat_templates import ChatML, Llama3, Plain
 from lmkit.errors import UserError
-from lmkit.hf.tokenizer_files import TokenizerFiles, of_any_class, read, write
-from lmkit.hf.tokenizer_made_here import from_lmkit
+from lmkit.hf.tokens.files import TokenizerFiles, of_any_class, read, write
+from lmkit.hf.tokens.made_here import from_lmkit
 from lmkit.inference import Sampler, complete
 from tests.hf.toy_tokenizers import SHAPES, corpus, texts
 

@@ -12,7 +12,9 @@ from lmkit.hf.tables.families.phi3 import PHI3
 from lmkit.hf.tables.families.qwen import QWEN2, QWEN3, QWEN3_MOE
 from lmkit.hf.tables.families.smollm3 import SMOLLM3
 from lmkit.hf.tables.families.stablelm import STABLELM
+from lmkit.hf.tables.anatomy import Anatomy
 from lmkit.hf.tables.family import Family
+from lmkit.hf.tables.keys import Config, NotOfFamily
 
 FAMILIES: dict[str, Family] = {
     family.name: family
@@ -36,3 +38,25 @@ FAMILIES: dict[str, Family] = {
         GPT_OSS,
     )
 }
+
+
+def family_of(anatomy: Anatomy, former: Config | None = None) -> tuple[Family, Config] | None:
+    """The family that a network's parts are of, and its config; none if there is no such family.
+
+    Args:
+        anatomy: of the network.
+        former: the config that it was imported with, which is kept where it still describes the network.
+    """
+    if former and (family := FAMILIES.get(str(former.get("model_type")))):
+        if family.read(former) == anatomy:
+            return family, dict(former)
+        try:
+            return family, family.write(anatomy)
+        except NotOfFamily:
+            pass
+    for family in FAMILIES.values():
+        try:
+            return family, family.write(anatomy)
+        except NotOfFamily:
+            continue
+    return None

@@ -10,7 +10,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 
 from lmkit.data.named_tokens import named
 from lmkit.errors import UserError
-from lmkit.hf.folder_texts import FolderTexts
+from lmkit.hf.tokens.folder_texts import FolderTexts
 
 VOCAB, MERGES, ADDED = "vocab.json", "merges.txt", "added_tokens.json"
 _CLASSES = ("GPT2Tokenizer", "GPT2TokenizerFast")

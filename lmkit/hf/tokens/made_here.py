@@ -12,7 +12,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from lmkit.errors import UserError
-from lmkit.hf.tokenizer_files import ANY_CLASS, TokenizerFiles
+from lmkit.hf.tokens.files import ANY_CLASS, TokenizerFiles
 
 SAMPLING = {"do_sample": True, "temperature": 0.8, "top_k": 0, "top_p": 1.0}
 """As `lmkit generate` draws; transformers' own would be among the 50 most likely tokens, which 0 turns off."""

@@ -16,9 +16,9 @@ from tokenizers import Tokenizer
 from lmkit.data.named_tokens import FILES, id_of, named
 from lmkit.data.tokenizer import end_of_document
 from lmkit.errors import UserError
-from lmkit.hf.end_of_turn import end_of_turn
-from lmkit.hf.folder_texts import FolderTexts
-from lmkit.hf.vocab_and_merges import from_vocab_and_merges
+from lmkit.hf.tokens.end_of_turn import end_of_turn
+from lmkit.hf.tokens.folder_texts import FolderTexts
+from lmkit.hf.tokens.vocab_and_merges import from_vocab_and_merges
 
 TOKENIZER, CONFIG, GENERATION, TOKENS = (
     "tokenizer.json",

@@ -1,0 +1,36 @@
+"""`lmkit import`: a model of Hugging Face becomes one of lmkit."""
+
+import time
+from collections.abc import Sequence
+
+from lmkit.cli.parser import Parser
+from lmkit.hf.importing import import_folder
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Parses the command line and imports a folder."""
+    options = _parser().parse(arguments[1:])
+    began = time.perf_counter()
+    done = import_folder(options.folder, options.out, options.allow_pickle, options.tokenizer)
+    seconds = time.perf_counter() - began
+    print(
+        f"{options.folder}: {done.family}, {done.parameters:,} parameters in {', '.join(done.dtypes)}, "
+        f"{done.bytes / 1e9:.2f} GB in {seconds:.1f} s ({done.bytes / 1e9 / seconds:.2f} GB/s)\n"
+        f"{options.out} holds its recipe (config.yaml), weights and tokenizer. Now:\n"
+        f'  lmkit generate {options.out} --prompt "The"\n'
+        f"  lmkit fit --config RECIPE --model.init_from={options.out}\n"
+        f"  lmkit export {options.out} FOLDER"
+    )
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="lmkit import", description="Imports a model from a folder as transformers' save_pretrained writes it."
+    )
+    parser.add_argument("folder", type=str, help="the folder, with config.json, weights and tokenizer.json")
+    parser.add_argument("out", type=str, help="a folder to make, for lmkit's commands")
+    parser.add_argument(
+        "--allow-pickle", action="store_true", help="read pytorch_model.bin where there are no safetensors"
+    )
+    parser.add_argument("--tokenizer", type=str | None, default=None, help="a folder of the tokenizer, if not the same")
+    return parser

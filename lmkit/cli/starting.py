@@ -1,0 +1,72 @@
+"""A run that starts from another network: that network's recipe, and its tokenizer, in place of the recipe's own.
+
+What the command line says of `model.network` comes after, so that a window or a longer context can still be given.
+"""
+
+import json
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from lmkit.data import tokenizer as tokenizing
+from lmkit.data.prepare import cache_root
+from lmkit.data.whole_folder import whole_folder
+from lmkit.errors import UserError
+from lmkit.hf.start import Start
+from lmkit.hf.tokens.files import TokenizerFiles, write
+
+LEADING = ("-c", "--config", "--model")
+"""Options that the network has to come after: they say which task takes it, and their network is replaced."""
+
+
+def with_network(arguments: Sequence[str], start: Start) -> list[str]:
+    """The command line with the network of a start, behind what it takes the place of."""
+    after = 1  # the command
+    for number, argument in enumerate(arguments):
+        option, given, _ = argument.partition("=")
+        if option in LEADING:
+            after = number + (1 if given else 2)
+    network = f"--model.network={json.dumps(start.recipe)}"
+    return [*arguments[:after], network, *arguments[after:]]
+
+
+def take_tokenizer(data: Any, start: Start) -> None:
+    """Has the data use the tokenizer of a start, if it takes one and its recipe names none.
+
+    Args:
+        data: the recipe's, parsed.
+        start: where the network starts.
+
+    Raises:
+        UserError: the tokenizer that the recipe names has other ids for the same tokens.
+    """
+    options = data.get("init_args", {})
+    if "tokenizer" not in options:
+        return
+    if options["tokenizer"] is None:
+        options["tokenizer"] = str(_kept(start.tokenizer()))
+    else:
+        _check_same_tokens(options["tokenizer"], start.tokenizer())
+
+
+def _kept(files: TokenizerFiles) -> Path:
+    """A folder of a tokenizer in the cache, named by what it holds."""
+    name = blake2b(files.tokenizer.encode() + str(files.end_of_document).encode(), digest_size=16).hexdigest()
+    folder = cache_root() / "tokenizers" / name
+    if not folder.is_dir():
+        with whole_folder(folder) as part:
+            write(part, files)
+    return folder
+
+
+def _check_same_tokens(path: str, files: TokenizerFiles) -> None:
+    given = tokenizing.load(path).get_vocab(with_added_tokens=True)
+    for token, number in Tokenizer.from_str(files.tokenizer).get_vocab(with_added_tokens=True).items():
+        if given.get(token) != number:
+            raise UserError(
+                f"data.tokenizer is {path}, where the token {token!r} is {given.get(token)}, but the network that "
+                f"model.init_from names knows it as {number}: leave out data.tokenizer to take the network's own"
+            )

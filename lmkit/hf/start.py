@@ -1,0 +1,140 @@
+"""Where a network starts: at the weights of a Hugging Face folder, of a run or of a checkpoint."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from lmkit import checkpoints
+from lmkit.checkpoints import KEY
+from lmkit.errors import UserError
+from lmkit.hf.importing import IMPORTED, kept_of
+from lmkit.hf.model import Model
+from lmkit.hf.tokens import files as tokenizer_files
+from lmkit.hf.tokens.files import TokenizerFiles
+from lmkit.hf.tokens.made_here import from_lmkit
+
+
+class Start(ABC):
+    """Weights to begin with, and what comes along with them.
+
+    Attributes:
+        recipe: of the network that they are of.
+        plugins: what it needs.
+    """
+
+    recipe: dict[str, Any]
+    plugins: list[str]
+
+    @abstractmethod
+    def load_into(self, network: nn.Module) -> None:
+        """Fills a network of that recipe.
+
+        Raises:
+            UserError: the network is another one.
+        """
+
+    @abstractmethod
+    def tokenizer(self) -> TokenizerFiles:
+        """The files of its tokenizer."""
+
+    @property
+    @abstractmethod
+    def imported(self) -> dict[str, Any] | None:
+        """What came with it from Hugging Face, as a checkpoint keeps it; none if it was made here."""
+
+
+class FromFolder(Start):
+    """A Hugging Face folder.
+
+    Args:
+        path: of it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._model = Model(path)
+        self.recipe, self.plugins = self._model.recipe, []
+
+    def load_into(self, network: nn.Module) -> None:
+        """See `Start`."""
+        _check_same(network, self._model.shapes, self._model.folder.path)
+        self._model.load_into(network)
+
+    def tokenizer(self) -> TokenizerFiles:
+        """See `Start`."""
+        return tokenizer_files.read(self._model.folder.path)
+
+    @property
+    def imported(self) -> dict[str, Any]:
+        """See `Start`."""
+        return kept_of(self._model, self.tokenizer())
+
+
+class FromCheckpoint(Start):
+    """A checkpoint of lmkit.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        UserError: it holds no recipe, or adapters that have to be merged first.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._held = path, checkpoints.read(path)
+        if KEY not in self._held:
+            raise UserError(f"{path} holds no recipe, so that nothing can start from it: it was not written by lmkit")
+        self._kept = self._held[KEY]
+        self.plugins = self._kept["recipe"]["plugins"]
+        self.recipe = self._kept["recipe"]["model"]["init_args"]["network"]
+
+    def load_into(self, network: nn.Module) -> None:
+        """See `Start`."""
+        state = checkpoints.weights(self._held)
+        _check_same(network, state, self.path)
+        network.load_state_dict(state)
+
+    def tokenizer(self) -> TokenizerFiles:
+        """See `Start`."""
+        return files_of(self._kept, self.recipe["init_args"]["context"])
+
+    @property
+    def imported(self) -> dict[str, Any] | None:
+        """See `Start`."""
+        return self._kept.get(IMPORTED)
+
+
+def start_from(path: str | Path) -> Start:
+    """The weights of a Hugging Face folder, a run or a checkpoint.
+
+    Raises:
+        UserError: there are none.
+    """
+    path = Path(path)
+    return FromFolder(path) if (path / "config.json").is_file() else FromCheckpoint(checkpoints.find(path))
+
+
+def _check_same(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Compares the names and shapes of a network's tensors with those that are to fill it.
+
+    Raises:
+        UserError: they differ.
+    """
+    own = network.state_dict()
+    for name in {**own, **tensors}:
+        if name not in own or name not in tensors or own[name].shape != tensors[name].shape:
+            one, other = (tuple(held[name].shape) if name in held else "none" for held in (own, tensors))
+            raise UserError(
+                f"the network cannot start from {path}, which is of another one: its {name} is {one}, there it is "
+                f"{other}: leave out what changes model.network, or start from another"
+            )
+
+
+def files_of(kept: dict[str, Any], context: int) -> TokenizerFiles:
+    """The tokenizer's files of what a checkpoint keeps: those that were imported, or those of one made here."""
+    if imported := kept.get(IMPORTED):
+        return TokenizerFiles(**imported["files"])
+    return from_lmkit(Tokenizer.from_str(kept["tokenizer"]), kept["end_of_document"], context)

@@ -1,0 +1,1 @@
+"""Tokenizer, chat template and generation settings of Hugging Face folders."""
