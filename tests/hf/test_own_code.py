@@ -134,7 +134,7 @@ def homes(tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(homes, tmp_path_factory):
     base, networks = homes
-    return elsewhere([base / name for name in networks], tmp_path_factory.mktemp("away"), os.environ.get("PEERS"))
+    return elsewhere([base / name for name in networks], tmp_path_factory.mktemp("away"), os.environ.get("TRANSFORMERS_PATH"))
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from lmkit.hf.own_code.building_lmkit import build
 from lmkit.hf.own_code.configuration_lmkit import LmkitConfig
 from lmkit.hf.own_code.padding_lmkit import check_context, documents_of, left_padding
-from lmkit.hf.own_code.past_lmkit import LmkitPast
+from lmkit.hf.own_code.past_lmkit import LmkitPast, has_tokens
 
 
 class LmkitForCausalLM(PreTrainedModel, GenerationMixin):
@@ -83,11 +83,16 @@ class LmkitForCausalLM(PreTrainedModel, GenerationMixin):
             "vocab_size in lmkit"
         )
 
+    @classmethod
+    def _supports_default_dynamic_cache(cls) -> bool:
+        """No: `generate` is not to make a cache of its own."""
+        return False
+
     def _read(
-        self, tokens: Tensor, mask: Tensor | None, positions: Tensor | None, past: LmkitPast | None, use_cache: bool
+        self, tokens: Tensor, mask: Tensor | None, positions: Tensor | None, past: Any, use_cache: bool
     ) -> tuple[Tensor, LmkitPast | None]:
         """Hidden states (B, T, D), and the past with these tokens if there can be one."""
-        if past is not None:
+        if has_tokens(past):
             past.check(tokens, mask, positions)
             return past.read(tokens), past
         documents = documents_of(tokens, mask, positions)

@@ -90,6 +90,20 @@ class LmkitPast:
                 "(max_position_embeddings): shorten it, or generate fewer tokens"
             )
         if after > group.cache.capacity:
-            group.cache.grow(min(self.network.context, 2 * after))
+            room = 2 * after if group.cache.length else after
+            group.cache.grow(min(self.network.context, room))
         rows = tokens if len(self.groups) == 1 else tokens[group.rows]
         return F.pad(self.network(rows[:, padding:], cache=group.cache), (0, 0, padding, 0))
+
+
+def has_tokens(past: Any) -> bool:
+    """Whether there is a past; an empty one of another class, as transformers hands around, is none.
+
+    Raises:
+        ValueError: it is of another model.
+    """
+    if past is None or isinstance(past, LmkitPast):
+        return past is not None
+    if past.get_seq_length():
+        raise ValueError(f"past_key_values is a {type(past).__name__}, but this model goes on from its own only")
+    return False
