@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 class LayerCache:
-    """What one attention keeps: any tensors with rows as their first dimension and time as their last but one, in memory
+    """What one attention keeps: any tensors whose first dimension is rows and whose last but one is time, in memory
     taken once; of a layer with a window only the window; of a layer with a state of fixed size that `state`.
 
     Args:

@@ -103,6 +103,14 @@ def refusals(model, tokens):
     }
 
 
+def fresh(model):
+    """The largest weight of a model made anew from a configuration."""
+    from transformers import AutoModelForCausalLM
+
+    made = AutoModelForCausalLM.from_config(model.config, trust_remote_code=True)
+    return max(p.abs().max().item() for name, p in made.named_parameters() if "norm" not in name)
+
+
 def reloaded(model, tokens, expected):
     with tempfile.TemporaryDirectory() as again:
         model.save_pretrained(again)
@@ -120,8 +128,11 @@ def examine(folder, thorough):
     tokens, logits, rows = reference["tokens"], reference["logits"], reference["rows"]
     alone, count = reference["alone"], reference["continued"].size(1)
     model = load(folder)
+    saved = model.state_dict()
+    unsaved = {name: buffer.sum().item() for name, buffer in model.named_buffers() if name not in saved}
     batch, mask = padded(rows, left=True)
     found = {
+        "unsaved": unsaved,
         "logits": difference(model(tokens).logits, logits),
         "no_cache": difference(model(tokens, use_cache=False).logits, logits),
         "last": difference(model(tokens, logits_to_keep=1).logits, logits[:, -1:]),
@@ -140,6 +151,8 @@ def examine(folder, thorough):
     with torch.enable_grad():
         found["training"] = training(model, tokens)
     if thorough:
+        found["hub"] = difference(load("some/one")(tokens).logits, logits)
+        found["fresh"] = fresh(model)
         torch.manual_seed(0)
         drawn = model.generate(batch, attention_mask=mask, max_new_tokens=5, do_sample=True, top_k=5, pad_token_id=0)
         found["drawn"] = list(drawn.shape)

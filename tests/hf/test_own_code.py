@@ -3,18 +3,22 @@
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from jsonargparse import ArgumentParser
 from safetensors.torch import save_file
+from transformers.dynamic_module_utils import get_relative_imports
 
 import lmkit.cli.own_defaults  # noqa: F401 (what a recipe that leaves options out means)
+from lmkit import __version__
 from lmkit.errors import UserError
 from lmkit.hf.own_code import write_code
 from lmkit.inference import Sampler, generate
@@ -110,12 +114,22 @@ def continued(network, tokens):
     return torch.stack([*generate(network, tokens, Sampler(temperature=0), 14)], dim=1)
 
 
+def hub_with(folder, hub):
+    """A cache of the hub that holds a folder as the model `some/one`."""
+    model = hub / "models--some--one"
+    shutil.copytree(folder, model / "snapshots" / ("a" * 40))
+    (model / "refs").mkdir()
+    (model / "refs" / "main").write_text("a" * 40)
+    return hub
+
+
 def elsewhere(folders, tmp_path, site=None):
     """What a process without lmkit finds in exported folders."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("PYTHONPATH", "HF_"))},
         "HF_MODULES_CACHE": str(tmp_path / "modules"),
         "HF_HUB_OFFLINE": "1",
+        "HF_HUB_CACHE": str(hub_with(folders[0], tmp_path / "hub")),
         "OMP_NUM_THREADS": "1",
         **({"PYTHONPATH": site} if site else {}),
     }
@@ -134,7 +148,8 @@ def homes(tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(homes, tmp_path_factory):
     base, networks = homes
-    return elsewhere([base / name for name in networks], tmp_path_factory.mktemp("away"), os.environ.get("TRANSFORMERS_PATH"))
+    site = os.environ.get("TRANSFORMERS_PATH")  # of another version to try
+    return elsewhere([base / name for name in networks], tmp_path_factory.mktemp("away"), site)
 
 
 @pytest.mark.slow
@@ -178,3 +193,160 @@ class TestElsewhere:
 
     def test_the_same_files_are_saved_again(self, found, homes, name):
         assert found[name]["files"] == sorted(path.name for path in (homes[0] / name).glob("*.py"))
+
+
+@pytest.mark.slow
+def test_what_is_not_supported_is_told(found):
+    told = found["default"]["refusals"]
+    assert "reads 40" in told["long"]
+    assert "reads 40" in told["long_with_cache"]
+    assert "generate fewer" in told["generates_too_much"]
+    assert "input_ids" in told["embeds"]
+    assert "padding between" in told["hole"]
+    assert "padding_side='left'" in told["right"]
+    assert "vocab_size" in told["resize"]
+    assert "count up from 0" in told["positions"]
+    assert "stateful" in told["assistant"]
+
+
+@pytest.mark.slow
+def test_sampling_the_hub_and_fresh_weights_work_too(found):
+    assert found["default"]["drawn"] == [len(ROWS), max(ROWS) + 5]
+    assert found["default"]["hub"] == 0
+    assert found["default"]["fresh"] < 0.2  # the largest weight of a deviation of 0.02
+
+
+@pytest.mark.slow
+def test_buffers_that_no_file_holds_are_filled(found):
+    assert found["latent"]["unsaved"] == {"network.blocks.1.feed_forward.router.loads": 0}
+
+
+@pytest.mark.slow
+def test_a_package_that_is_missing_is_told_by_transformers(tmp_path, plugin_that_needs):
+    folder = tmp_path / "needy"
+    exported(decoder(norm=part(plugin_that_needs("no_such_package"))), folder)
+    with pytest.raises(AssertionError, match=r"requires the following packages.*no_such_package"):
+        elsewhere([folder], tmp_path)
+
+
+@pytest.fixture
+def plugin_that_needs(tmp_path, monkeypatch):
+    """Writes a plugin with a norm that imports a package, which is there while it is exported; gives its class path."""
+
+    def write(package, how="import {}"):
+        monkeypatch.setitem(sys.modules, package, ModuleType(package))
+        path = tmp_path / f"needs_{package}.py"
+        path.write_text(f"{how.format(package)}\nfrom lmkit.layers import RMSNorm\n\nclass Needy(RMSNorm):\n    pass\n")
+        load_plugins([str(path)])
+        return f"lmkit_plugins.needs_{package}.Needy"
+
+    return write
+
+
+@pytest.fixture
+def written(tmp_path):
+    """The files and the configuration of a recipe's network."""
+
+    def write(recipe):
+        network, recipe = made(recipe)
+        configuration = write_code(network, recipe, tmp_path)
+        return {path.stem: path.read_text() for path in tmp_path.glob("*.py")}, configuration
+
+    return write
+
+
+def test_only_the_files_that_are_used_are_written(written):
+    files, _ = written(NETWORKS["plugin"])
+    assert {"modeling_lmkit", "lmkit_layers_norms", "lmkit_plugins_differential_attention"} <= set(files)
+    assert not {"lmkit_layers_mixture", "lmkit_layers", "lmkit_network_encoder", "lmkit_layers_biases"} & set(files)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_files_import_each_other_only(written, name):
+    files, _ = written(NETWORKS[name])
+    for code in files.values():
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                assert all(one in files for one in ([node.module] if node.module else [a.name for a in node.names]))
+            elif isinstance(node, ast.ImportFrom | ast.Import):
+                assert "lmkit" not in ast.unparse(node)
+
+
+def test_transformers_finds_all_files_from_the_model(written, tmp_path):
+    """It copies those that the model's file names itself, and no others."""
+    files, _ = written(NETWORKS["hybrid"])
+    assert {"modeling_lmkit", *get_relative_imports(tmp_path / "modeling_lmkit.py")} == set(files)
+
+
+def test_a_plugin_keeps_its_words_and_lmkits_files_say_where_they_are_from(written):
+    files, _ = written(NETWORKS["plugin"])
+    assert files["lmkit_plugins_differential_attention"].startswith('"""Differential attention (Ye et al. 2024')
+    assert files["lmkit_layers_norms"].startswith(f"# From lmkit {__version__} (Apache-2.0), lmkit/layers/norms.py")
+
+
+def test_the_configuration_has_the_names_that_others_know(written):
+    _, configuration = written(NETWORKS["hybrid"])
+    known = ("vocab_size", "max_position_embeddings", "hidden_size", "num_hidden_layers", "num_attention_heads")
+    assert [configuration[key] for key in known] == [61, 40, 16, 3, 2]
+    assert configuration["tie_word_embeddings"] is False
+    assert configuration["dtype"] == "float32"
+    assert configuration["packages"] == []
+    assert configuration["recipe"]["class_path"] == "lmkit.network.decoder.Decoder"
+    json.dumps(configuration)
+
+
+@pytest.mark.parametrize(
+    "how", ["import {}", "from {}.deep import x", "try:\n    import {}\nexcept ImportError:\n    pass"]
+)
+def test_packages_that_a_plugin_needs_are_named(written, plugin_that_needs, monkeypatch, how):
+    monkeypatch.setitem(sys.modules, "wanted.deep", SimpleNamespace(x=1))
+    name = plugin_that_needs("wanted", how)
+    files, configuration = written(decoder(norm=part(name)))
+    assert configuration["packages"] == ["wanted"]
+    assert ("\nimport wanted" in files["modeling_lmkit"]) == ("try" not in how)
+    del sys.modules[name.rpartition(".")[0]]
+
+
+def test_imports_are_rewritten_wherever_and_however_they_stand(written, tmp_path):
+    plugin = tmp_path / "styled.py"
+    plugin.write_text(
+        '"""Größe."""\n'
+        "from __future__ import annotations\n"
+        "from lmkit.layers import (\n    RMSNorm as Base,  # the usual one\n    norms,\n)\n"
+        "import lmkit.layers.positions as p; from lmkit.layers.norms import *\n"
+        "class Styled(Base):\n"
+        "    def forward(self, x):\n"
+        "        'ä'; from lmkit.layers.heads import rotate, join_heads\n"
+        "        return super().forward(x)\n"
+    )
+    load_plugins([str(plugin)])
+    files, _ = written(decoder(norm=part("lmkit_plugins.styled.Styled")))
+    assert files["lmkit_plugins_styled"] == (
+        '"""Größe."""\n'
+        "from __future__ import annotations\n"
+        "from .lmkit_layers_norms import RMSNorm as Base\n"
+        "from . import lmkit_layers_norms as norms\n"
+        "from . import lmkit_layers_positions as p; from .lmkit_layers_norms import *\n"
+        "class Styled(Base):\n"
+        "    def forward(self, x):\n"
+        "        'ä'; from .lmkit_layers_heads import rotate, join_heads\n"
+        "        return super().forward(x)\n"
+    )
+
+
+def test_what_cannot_be_exported_is_told(tmp_path):
+    network, recipe = made(NETWORKS["default"])
+    other = {**recipe, "init_args": {**recipe["init_args"], "depth": 3}}
+    with pytest.raises(UserError, match=r"not what its recipe describes: it has norm \(RMSNorm\), not blocks\.2"):
+        write_code(network, other, tmp_path)
+    with pytest.raises(UserError, match="names a class Decodr that is not there"):
+        write_code(network, {**recipe, "class_path": "Decodr"}, tmp_path)
+    reading = part("CrossPreNorm", cross=part("CrossAttention", heads=2))
+    with pytest.raises(UserError, match="looks at what an encoder has read"):
+        write_code(*made(decoder(block=reading)), tmp_path)
+    plugin = tmp_path / "whole.py"
+    plugin.write_text("import lmkit.layers\n\nclass Whole(lmkit.layers.RMSNorm):\n    pass\n")
+    load_plugins([str(plugin)])
+    with pytest.raises(UserError, match=r"whole\.py:1 imports lmkit\.layers as a whole"):
+        write_code(*made(decoder(norm=part("lmkit_plugins.whole.Whole"))), tmp_path)
+    assert not list(tmp_path.glob("*lmkit*.py"))

@@ -3,7 +3,6 @@
 import importlib
 import importlib.util
 from collections.abc import Callable
-from collections.abc import Callable as CallableType
 from dataclasses import is_dataclass
 from enum import Enum
 from functools import partial
@@ -32,9 +31,10 @@ def file_of(module: str) -> str:
     return name if own == "lmkit.hf.own_code" else module.replace(".", "_")
 
 
-def _make(cls: Callable[..., Any], options: dict[str, Any], *given: Any) -> Any:
+def _make(cls: Any, options: dict[str, Any], *given: Any) -> Any:
     """A part, of what the network gives first and the options of the recipe."""
-    types = get_type_hints(cls.__init__ if isinstance(cls, type) else cls)
+    signed: Any = cls
+    types = get_type_hints(signed.__init__ if isinstance(cls, type) else signed)
     return cls(*given, **{name: _value(types.get(name, Any), option) for name, option in options.items()})
 
 
@@ -43,13 +43,13 @@ def _options(recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _value(kind: Any, value: Any) -> Any:
-    """An option of a type, as the constructor is given it: a part that has yet to be made where the type can be called."""
+    """An option as the constructor is given it; where its type is one of what can be called, a part yet to be made."""
     kind = _choose(kind, value)
     inner = get_args(kind)
     origin = get_origin(kind) or kind
     if isinstance(value, dict) and "class_path" in value:
         make = partial(_make, find(value["class_path"]), _options(value))
-        return make if origin is CallableType else make()
+        return make if origin is Callable else make()
     if isinstance(value, dict) and is_dataclass(kind):
         return _make(kind, value)
     if isinstance(value, dict) and len(inner) == 2:
@@ -57,7 +57,7 @@ def _value(kind: Any, value: Any) -> Any:
     if isinstance(value, list):
         items = [_value(inner[0] if inner else Any, item) for item in value]
         return origin(items) if origin in {tuple, set, frozenset} else items
-    if isinstance(value, str) and origin is CallableType:
+    if isinstance(value, str) and origin in {Callable, type}:
         return find(value)
     return kind[value] if isinstance(value, str) and isinstance(kind, type) and issubclass(kind, Enum) else value
 
@@ -75,7 +75,7 @@ def _may_be(kind: Any, value: Any) -> bool:
     origin = get_origin(kind) or kind
     if isinstance(value, dict):
         part = "class_path" in value
-        return (origin is CallableType or isinstance(kind, type)) if part else (is_dataclass(kind) or origin is dict)
+        return (origin is Callable or isinstance(kind, type)) if part else (is_dataclass(kind) or origin is dict)
     if isinstance(value, list):
         return origin in {list, tuple, set, frozenset} or getattr(origin, "__name__", "") in {"Sequence", "Iterable"}
     return isinstance(origin, type) and isinstance(value, origin)

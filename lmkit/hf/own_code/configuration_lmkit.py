@@ -26,7 +26,7 @@ class LmkitConfig(PreTrainedConfig):
     model_type = "lmkit"
     keys_to_ignore_at_inference = ["past_key_values"]  # noqa: RUF012 (as transformers declares it)
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 (a key of the file each)
         self,
         recipe: dict[str, Any] | None = None,
         vocab_size: int = 0,

@@ -8,10 +8,10 @@ from lmkit.errors import UserError
 from lmkit.hf.own_code.building_lmkit import file_of as flat_name
 from lmkit.hf.own_code.imports import Origin, absolute, file_of, imports_of, origin_of, tree_of
 
-AT_HAND = frozenset(
-    "torch transformers numpy packaging yaml regex tokenizers safetensors tqdm huggingface_hub filelock jinja2 fsspec "
-    "sympy networkx typing_extensions".split()
-)
+AT_HAND = {
+    *("torch", "transformers", "filelock", "fsspec", "huggingface_hub", "jinja2", "networkx", "numpy", "packaging"),
+    *("regex", "safetensors", "sympy", "tokenizers", "tqdm", "typing_extensions", "yaml"),
+}
 """What comes with torch and transformers."""
 
 
@@ -43,7 +43,7 @@ def flattened(module: str, packages: Collection[str]) -> str:
     starts = [0]
     for line in code.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
-    for node in sorted(_own_imports(module, packages), key=lambda node: node.lineno, reverse=True):
+    for node in sorted(_own_imports(module, packages), key=lambda node: (node.lineno, node.col_offset), reverse=True):
         first, last = starts[node.lineno - 1] + node.col_offset, starts[(node.end_lineno or 0) - 1]
         before = code[starts[node.lineno - 1] : first]
         between = b"; " if before.strip() else b"\n" + before

@@ -4,7 +4,7 @@ import ast
 import importlib.util
 import sys
 from collections.abc import Iterator
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,10 +61,9 @@ def file_of(module: str) -> Path:
     return file
 
 
-@cache
 def tree_of(module: str) -> ast.Module:
     """The parsed code of a module."""
-    return ast.parse(file_of(module).read_bytes())
+    return _parsed(file_of(module).read_bytes())
 
 
 def imports_of(module: str) -> Iterator[ast.Import | ast.ImportFrom]:
@@ -72,6 +71,9 @@ def imports_of(module: str) -> Iterator[ast.Import | ast.ImportFrom]:
     for node in ast.walk(tree_of(module)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield node
+
+
+_parsed = lru_cache(maxsize=256)(ast.parse)
 
 
 def _file(module: str) -> Path | None:

@@ -25,11 +25,11 @@ class LmkitForCausalLM(PreTrainedModel, GenerationMixin):
 
     def __init__(self, config: LmkitConfig) -> None:
         super().__init__(config)
-        self.network = build(config.recipe)
+        self.network = build(config.recipe or {})
         self._no_split_modules = [type(self.network).__name__]  # layers are told of positions by what stays on a device
         self.post_init()
 
-    def forward(
+    def forward(  # noqa: PLR0913, PLR0917 (what transformers may give)
         self,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
@@ -60,6 +60,8 @@ class LmkitForCausalLM(PreTrainedModel, GenerationMixin):
         tokens = _check_inputs(input_ids, inputs_embeds, kwargs)
         if use_cache is None:
             use_cache = self.config.use_cache and labels is None and not self.training
+        past: Any
+        loss: Any
         hidden, past = self._read(tokens, attention_mask, position_ids, past_key_values, use_cache)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.network.logits(hidden[:, kept])

@@ -1,6 +1,7 @@
 """A network's recipe with every class by the file that it is defined in, so that it can be found without a registry."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pkgutil import resolve_name
 from typing import Any
 
@@ -43,14 +44,10 @@ def classes_of(recipe: Any) -> Iterator[type]:
 
 
 def _class(path: str) -> type:
-    found: Any = None
+    found: Any = next((known[path] for kind in KINDS if path in (known := classes(kind))), None)
     if "." in path:
-        try:
+        with suppress(ImportError, AttributeError, ValueError):
             found = resolve_name(path)
-        except (ImportError, AttributeError, ValueError):
-            pass
-    else:
-        found = next((known[path] for kind in KINDS if path in (known := classes(kind))), None)
     if found is None:
         raise UserError(f"the recipe names a class {path} that is not there: name the plugin that it is in")
     return found

@@ -15,6 +15,7 @@ from lmkit.hf.own_code.flatten import flattened, gather, to_install
 from lmkit.hf.own_code.imports import file_of
 from lmkit.hf.own_code.recipe import classes_of, in_full
 from lmkit.network import Decoder
+from lmkit.registry.loading import PACKAGE
 
 HERE = __package__ or ""
 MODEL, CONFIGURATION = f"{HERE}.modeling_lmkit", f"{HERE}.configuration_lmkit"
@@ -42,10 +43,9 @@ def write_code(network: Decoder, recipe: dict[str, Any], folder: Path) -> dict[s
     recipe = in_full(recipe)
     _check_use(network)
     _check_same(network, recipe)
-    used = {cls.__module__ for cls in (*classes_of(recipe), *map(type, network.modules()))}
-    packages = {"lmkit", *(cls.__module__.partition(".")[0] for cls in classes_of(recipe))} - {"torch"}
-    start = {module for module in used if module.partition(".")[0] in packages} | {MODEL, CONFIGURATION}
-    modules = gather(start, packages)
+    used = {*classes_of(recipe), *map(type, network.modules())}
+    packages = {"lmkit", PACKAGE, *(_top(cls) for cls in used if any(_top(base) == "lmkit" for base in cls.__mro__))}
+    modules = gather({cls.__module__ for cls in used if _top(cls) in packages} | {MODEL, CONFIGURATION}, packages)
     for module in modules:
         code = _header(module) + flattened(module, packages)
         if module == MODEL:
@@ -76,6 +76,11 @@ def _configuration(network: Decoder, recipe: dict[str, Any], packages: list[str]
         "packages": packages,
         "lmkit_version": __version__,
     }
+
+
+def _top(cls: type) -> str:
+    """The package that a class is of."""
+    return cls.__module__.partition(".")[0]
 
 
 def _header(module: str) -> str:
@@ -124,7 +129,8 @@ def _check_same(network: Decoder, recipe: dict[str, Any]) -> None:
         raise UserError(f"the network cannot be built from its recipe ({type(error).__name__}: {error})") from error
     for (name, here), (other, there) in zip(_facts(network), _facts(rebuilt), strict=False):
         if (name, here) != (other, there):
-            raise UserError(f"the network is not what its recipe describes: it has {name} ({here}), not {other} ({there})")
+            told = f"it has {name} ({here}), not {other} ({there})"
+            raise UserError(f"the network is not what its recipe describes: {told}")
     if len([*_facts(network)]) != len([*_facts(rebuilt)]):
         raise UserError("the network is not what its recipe describes: it has more parts, or fewer")
 
