@@ -261,7 +261,7 @@ def test_only_the_files_that_are_used_are_written(written):
     assert not {"lmkit_layers_mixture", "lmkit_layers", "lmkit_network_encoder", "lmkit_layers_biases"} & set(files)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ["hybrid", "latent", "plugin", "installed"])
 def test_files_import_each_other_only(written, name):
     files, _ = written(NETWORKS[name])
     for code in files.values():

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from transformers import PreTrainedConfig
+from transformers import PretrainedConfig  # its older name, which all versions know
 
 
-class LmkitConfig(PreTrainedConfig):
+class LmkitConfig(PretrainedConfig):
     """What `config.json` holds.
 
     Args:

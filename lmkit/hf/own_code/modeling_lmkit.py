@@ -4,13 +4,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import GenerationMixin, PreTrainedModel
+from transformers import GenerationMixin, PreTrainedModel, __version__
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from lmkit.hf.own_code.building_lmkit import build
 from lmkit.hf.own_code.configuration_lmkit import LmkitConfig
 from lmkit.hf.own_code.padding_lmkit import check_context, documents_of, left_padding
 from lmkit.hf.own_code.past_lmkit import LmkitPast, has_tokens
+
+if int(__version__.partition(".")[0]) < 5:
+    raise ImportError(f"this model needs transformers 5 or later, but {__version__} is installed: install a later one")
 
 
 class LmkitForCausalLM(PreTrainedModel, GenerationMixin):
