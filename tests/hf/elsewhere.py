@@ -67,13 +67,29 @@ def in_pieces(model, tokens):
 
 
 def training(model, tokens):
-    """The loss, and whether a gradient reaches all weights of a dense model."""
+    """The loss, the weights that no gradient reaches, and by how much gradients differ if blocks are recomputed."""
     model.train()
-    output = model(tokens, labels=tokens)
+    model(tokens, labels=tokens).loss.backward()
+    gradients = {name: p.grad for name, p in model.named_parameters()}
+    missing = [name for name, gradient in gradients.items() if gradient is None or not gradient.isfinite().all()]
+    model.zero_grad()
+    model.gradient_checkpointing_enable()
+    assert model.is_gradient_checkpointing
+    output = model(tokens, labels=tokens, num_items_in_batch=tokens[:, 1:].numel())
     output.loss.backward()
-    missing = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    apart = max(difference(p.grad, gradients[name]) for name, p in model.named_parameters())
+    model.gradient_checkpointing_disable()
+    assert not any("forward" in vars(module) for module in model.modules())
     model.eval()
-    return output.loss.item(), missing, output.past_key_values is None
+    return output.loss.item(), missing, apart, output.past_key_values is None
+
+
+def gone_on(model, tokens, continued):
+    """Whether a continuation can be interrupted and gone on with."""
+    options = {"do_sample": False, "pad_token_id": 0, "max_new_tokens": 5, "return_dict_in_generate": True}
+    first = model.generate(tokens, **options)
+    then = model.generate(first.sequences, past_key_values=first.past_key_values, **options)
+    return then.sequences[:, tokens.size(1) :].equal(continued[:, :10])
 
 
 def told(action, *args, **options):
@@ -151,6 +167,7 @@ def examine(folder, thorough):
     with torch.enable_grad():
         found["training"] = training(model, tokens)
     if thorough:
+        found["gone_on"] = gone_on(model, tokens, reference["continued"])
         found["hub"] = difference(load("some/one")(tokens).logits, logits)
         found["fresh"] = fresh(model)
         torch.manual_seed(0)

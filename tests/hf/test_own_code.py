@@ -169,7 +169,7 @@ class TestElsewhere:
         assert found[name]["beams"] == found[name]["beams_uncached"]
 
     def test_it_trains(self, found, homes, name):
-        loss, missing, no_past = found[name]["training"]
+        loss, missing, apart, no_past = found[name]["training"]
         network = homes[1][name]
         tokens = torch.load(homes[0] / name / "reference.pt")["tokens"]
         logits = network.train().logits(network(tokens))
@@ -177,6 +177,7 @@ class TestElsewhere:
         expected += sum(side for m in network.modules() for side in getattr(m, "side_losses", {}).values())
         assert loss == pytest.approx(expected.item(), abs=1e-5)
         assert missing == []
+        assert apart < 1e-5
         assert no_past
 
     def test_it_loads_in_bfloat16(self, found, homes, name):
@@ -210,8 +211,9 @@ def test_what_is_not_supported_is_told(found):
 
 
 @pytest.mark.slow
-def test_sampling_the_hub_and_fresh_weights_work_too(found):
+def test_sampling_going_on_the_hub_and_fresh_weights_work_too(found):
     assert found["default"]["drawn"] == [len(ROWS), max(ROWS) + 5]
+    assert found["default"]["gone_on"]
     assert found["default"]["hub"] == 0
     assert found["default"]["fresh"] < 0.2  # the largest weight of a deviation of 0.02
 

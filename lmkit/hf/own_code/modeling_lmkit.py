@@ -11,6 +11,7 @@ from lmkit.hf.own_code.building_lmkit import build
 from lmkit.hf.own_code.configuration_lmkit import LmkitConfig
 from lmkit.hf.own_code.padding_lmkit import check_context, documents_of, left_padding
 from lmkit.hf.own_code.past_lmkit import LmkitPast, has_tokens
+from lmkit.transforms.checkpointing import Recomputed
 
 if int(__version__.partition(".")[0]) < 5:
     raise ImportError(f"this model needs transformers 5 or later, but {__version__} is installed: install a later one")
@@ -24,10 +25,12 @@ class LmkitForCausalLM(PreTrainedModel, GenerationMixin):
     """
 
     config_class = LmkitConfig
+    supports_gradient_checkpointing = True
     _is_stateful = True  # a past that cannot be taken back, of this model's own class
 
     def __init__(self, config: LmkitConfig) -> None:
         super().__init__(config)
+        self.gradient_checkpointing = False
         self.network = build(config.recipe or {})
         self._no_split_modules = [type(self.network).__name__]  # layers are told of positions by what stays on a device
         self.post_init()
@@ -87,6 +90,14 @@ class LmkitForCausalLM(PreTrainedModel, GenerationMixin):
             f"the vocabulary of {self.config.vocab_size} ids is part of this model's recipe: train it with a larger "
             "vocab_size in lmkit"
         )
+
+    def _set_gradient_checkpointing(self, enable: bool = True, *args: Any, **kwargs: Any) -> None:
+        """Has blocks computed again in the backward pass, or no longer; in lmkit's way, whatever is said of others."""
+        self.gradient_checkpointing = enable
+        for block in self.network.blocks:
+            block.__dict__.pop("forward", None)
+            if enable:
+                block.forward = Recomputed(block)
 
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:

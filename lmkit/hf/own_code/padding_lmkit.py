@@ -19,6 +19,8 @@ def documents_of(tokens: Tensor, mask: Tensor | None, positions: Tensor | None) 
     Raises:
         ValueError: padding lies between tokens, or the positions of a text do not count up from 0.
     """
+    if mask is None and positions is None:
+        return None
     real = torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask_of(mask, tokens)
     opens = F.pad(real[:, 1:] != real[:, :-1], (1, 0))
     if int((F.pad(real, (1, 0))[:, :-1] < real).sum(1).max()) > 1:

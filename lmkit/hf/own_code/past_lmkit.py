@@ -31,6 +31,8 @@ class LmkitPast:
         padding: for each row the columns of padding before its first token.
     """
 
+    is_compileable = False  # asked by `generate`
+
     def __init__(self, network: Any, padding: list[int]) -> None:
         self.network, self.length = network, 0
         widths = torch.tensor(padding, device=network.embedding.weight.device)
