@@ -5,11 +5,11 @@ from torch import Tensor
 
 
 class LayerCache:
-    """What one attention keeps: any tensors with time as their last dimension but one, in memory taken once; of a
-    layer with a window only the window; of a layer with a state of fixed size that `state`.
+    """What one attention keeps: any tensors whose first dimension is rows and whose last but one is time, in memory
+    taken once; of a layer with a window only the window; of a layer with a state of fixed size that `state`.
 
     Args:
-        capacity: the most tokens that it will hold.
+        capacity: the most tokens that it will hold, unless it is grown.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -37,6 +37,19 @@ class LayerCache:
         """The cache of one of several attentions in the same layer."""
         return self._parts.setdefault(name, LayerCache(self.capacity))
 
+    def grow(self, capacity: int) -> None:
+        """Makes room for more tokens, when they come."""
+        self.capacity = capacity
+        for part in self._parts.values():
+            part.grow(capacity)
+
+    def select(self, rows: Tensor) -> None:
+        """Goes on with these of its rows, by number, in this order."""
+        self._kept = tuple(kept.index_select(0, rows) for kept in self._kept)
+        self.state = tuple(part.index_select(0, rows) for part in self.state)
+        for inner in self._parts.values():
+            inner.select(rows)
+
     @property
     def bytes(self) -> int:
         """The memory that it holds."""
@@ -44,8 +57,11 @@ class LayerCache:
         return own + sum(part.bytes for part in self._parts.values())
 
     def _append_all(self, new: tuple[Tensor, ...], end: int) -> tuple[Tensor, ...]:
-        if not self._kept:
-            self._kept = tuple(part.new_empty(*part.shape[:-2], self.capacity, part.size(-1)) for part in new)
+        if not self._kept or self._kept[0].size(-2) < end:
+            room = tuple(part.new_empty(*part.shape[:-2], self.capacity, part.size(-1)) for part in new)
+            for larger, kept in zip(room, self._kept, strict=False):
+                larger[..., : self.length, :] = kept[..., : self.length, :]
+            self._kept = room
         for kept, part in zip(self._kept, new, strict=True):
             kept[..., self.length : end, :] = part
         return tuple(kept[..., :end, :] for kept in self._kept)
@@ -63,12 +79,23 @@ class Cache:
 
     Args:
         depth: number of blocks.
-        capacity: the most tokens that it will hold.
+        capacity: the most tokens that it will hold, unless it is grown.
     """
 
     def __init__(self, depth: int, capacity: int) -> None:
         self.layers = [LayerCache(capacity) for _ in range(depth)]
-        self.length = 0
+        self.length, self.capacity = 0, capacity
+
+    def grow(self, capacity: int) -> None:
+        """Makes room for more tokens, when they come."""
+        self.capacity = capacity
+        for layer in self.layers:
+            layer.grow(capacity)
+
+    def select(self, rows: Tensor) -> None:
+        """Goes on with these of its rows, by number, in this order."""
+        for layer in self.layers:
+            layer.select(rows)
 
     @property
     def bytes(self) -> int:

@@ -14,6 +14,7 @@ from lmkit.layers import (
     ALiBi,
     At,
     Gated,
+    GatedDeltaNet,
     LayerNorm,
     Learned,
     NoPosition,
@@ -206,3 +207,27 @@ def test_a_full_cache_says_so():
     cache = network.cache(capacity=4)
     with pytest.raises(ValueError, match="holds 4 tokens, but 5"):
         network(tokens()[:, :5], cache=cache)
+
+
+@pytest.mark.parametrize("window", [None, 4])
+def test_a_cache_that_grows_is_one_that_was_large_from_the_start(window):
+    network, ids = decoder(window=window), tokens()
+    cache = network.cache(capacity=5)
+    first = network(ids[:, :5], cache=cache)
+    cache.grow(T)
+    found = torch.cat([first, network(ids[:, 5:9], cache=cache), network(ids[:, 9:], cache=cache)], dim=1)
+    torch.testing.assert_close(found, network(ids), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "attention", [partial(SelfAttention, kv_heads=2), partial(SelfAttention, window=4), GatedDeltaNet]
+)
+def test_rows_of_a_cache_can_be_taken_in_any_order_and_several_times(attention):
+    torch.manual_seed(0)
+    network = Decoder(V, T, 24, 2, 4, attention=attention).double().eval()
+    ids, chosen = tokens(rows=3), torch.tensor([2, 0, 2, 1])
+    cache = network.cache()
+    network(ids[:, :9], cache=cache)
+    cache.select(chosen)
+    found = network(ids[chosen, 9:], cache=cache)
+    torch.testing.assert_close(found, network(ids[chosen])[:, 9:], rtol=0, atol=1e-10)
