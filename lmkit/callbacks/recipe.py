@@ -15,11 +15,13 @@ from lmkit.hf.start import start_from
 class KeepRecipe(SaveConfigCallback):
     """Writes `config.yaml` when a run starts; adds recipe and tokenizer to its checkpoints."""
 
+    _imported: dict[str, Any] | None = None
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Writes the file when a fit starts; what only reads a run leaves its folder as it is."""
         if stage == "fit":
             super().setup(trainer, pl_module, stage)
-            source = pl_module.init_from
+            source: Any = pl_module.init_from
             self._imported = start_from(source).imported if source else None
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -1,23 +1,29 @@
 """From a run or checkpoint of lmkit to a Hugging Face folder that is proved to be the same model."""
 
-from collections.abc import Callable
-from functools import cached_property
+import json
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from tokenizers import Tokenizer
 
-from lmkit import checkpoints
-from lmkit.checkpoints import KEY
+from lmkit.data.corpus import InvalidText, StandardLibrary
+from lmkit.data.tokenizer import for_raw_text
 from lmkit.data.whole_folder import whole_folder
-from lmkit.errors import UserError
+from lmkit.errors import RunError, UserError
+from lmkit.hf.card.facts import CardFacts, facts_of
 from lmkit.hf.card.text import card
-from lmkit.hf.importing import IMPORTED
-from lmkit.hf.proof.receipt import Receipt
-from lmkit.hf.start import files_of
-from lmkit.hf.tokens.files import TokenizerFiles
-from lmkit.network import Decoder, Network
-from lmkit.registry import build, load_plugins
+from lmkit.hf.own_code import write_code
+from lmkit.hf.own_code.write import PREFIX
+from lmkit.hf.proof.receipt import Receipt, check
+from lmkit.hf.shards import write_shards
+from lmkit.hf.source import Checkpoint
+from lmkit.hf.tables.anatomy import anatomy_of
+from lmkit.hf.tables.families import family_of
+from lmkit.hf.tokens.files import TokenizerFiles, of_any_class, write
+from lmkit.hf.weights import Ties
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 SHARD = 5_000_000_000
@@ -40,57 +46,6 @@ class Exported(NamedTuple):
     parameters: int
     bytes: int
     receipt: Receipt
-
-
-class Checkpoint:
-    """A checkpoint, to be exported.
-
-    Args:
-        source: a run's folder or a .ckpt file.
-        dtype: of the weights to write; none for those that they have.
-        plugins: files of the plugins it uses, where those that its recipe names are no longer there.
-
-    Attributes:
-        path: of the file.
-        kept: what lmkit keeps in it, recipe and tokenizer.
-        state: the network's tensors as they are to be written.
-        network: with these numbers, in float32.
-
-    Raises:
-        UserError: it holds no decoder that can be rebuilt.
-    """
-
-    def __init__(self, source: str | Path, dtype: torch.dtype | None = None, plugins: tuple[str, ...] = ()) -> None:
-        self.path = checkpoints.find(source)
-        self.held = checkpoints.read(self.path)
-        if KEY not in self.held:
-            raise UserError(f"{self.path} holds no recipe, so that it cannot be exported: it was not written by lmkit")
-        self.kept = self.held[KEY]
-        load_plugins(plugins or self.kept["recipe"]["plugins"])
-        self.recipe: dict[str, Any] = self.kept["recipe"]["model"]["init_args"]["network"]
-        network = build(Callable[[], Network], self.recipe)()
-        if not isinstance(network, Decoder):
-            raise UserError(
-                f"{self.path} holds a network of class {type(network).__name__}, but only a Decoder can be exported"
-            )
-        buffers = dict(network.named_buffers())  # such as a router's bias, which is kept in float32
-        state = checkpoints.weights(self.held)
-        self.state = {
-            name: tensor if name in buffers else tensor.to(dtype or tensor.dtype) for name, tensor in state.items()
-        }
-        network.load_state_dict(self.state)
-        self.network = network.eval()
-
-    @cached_property
-    def files(self) -> TokenizerFiles:
-        """The files of its tokenizer."""
-        return files_of(self.kept, self.network.context)
-
-    @property
-    def former(self) -> dict[str, Any] | None:
-        """The config that it was imported with; none if it was made here."""
-        imported = self.kept.get(IMPORTED)
-        return imported["config"] if imported else None
 
 
 def export(
@@ -126,3 +81,62 @@ def export(
         (part / "README.md").write_text(card(facts), encoding="utf-8")
     tensors = checkpoint.state.values()
     return Exported(family, sum(t.numel() for t in tensors), sum(t.nbytes for t in tensors), receipt)
+
+
+def _write_model(checkpoint: Checkpoint, folder: Path, shard: int) -> str | None:
+    """Writes config, weights and tokenizer; gives the family."""
+    anatomy = anatomy_of(checkpoint.recipe, checkpoint.network)
+    found = family_of(anatomy, checkpoint.former)
+    if found is None:
+        config = write_code(checkpoint.network, checkpoint.recipe, folder)
+        named = {PREFIX + name: tensor.contiguous() for name, tensor in checkpoint.state.items()}
+        write_shards(folder, named.items(), {name: tensor.nbytes for name, tensor in named.items()}, shard)
+    else:
+        family, config = found
+        ties = Ties(family, anatomy, checkpoint.state)
+        write_shards(folder, ties.write(checkpoint.state), ties.sizes(checkpoint.state), shard)
+    former = checkpoint.former or {}
+    as_it_came = config["model_type"] == former.get("model_type")
+    write(folder, checkpoint.files if as_it_came else of_any_class(checkpoint.files))
+    config = {**config, **_tokens(checkpoint.files, config)}
+    config["dtype"] = str(checkpoint.state["embedding.weight"].dtype).removeprefix("torch.")
+    config.pop("torch_dtype", None)  # what dtype was called before
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    return config["model_type"] if found else None
+
+
+def _tokens(files: TokenizerFiles, config: dict[str, Any]) -> dict[str, Any]:
+    """The ids of tokens, where a config does not tell them yet."""
+    tokenizer = Tokenizer.from_str(files.tokenizer)
+    known: dict[str, Any] = {
+        f"{role}_token_id": None if name is None else tokenizer.token_to_id(name)
+        for role, name in (("bos", files.bos), ("pad", files.pad))
+    }
+    known["eos_token_id"] = files.stops[0] if len(files.stops) == 1 else files.stops
+    return {name: number for name, number in known.items() if config.get(name) is None}
+
+
+def _prove(checkpoint: Checkpoint, folder: Path, family: str | None) -> Receipt:
+    """Reads a folder again; a tokenizer that its class builds otherwise than its file says is read by another class.
+
+    Raises:
+        RunError: it is another model.
+    """
+    tokenizer = for_raw_text(Tokenizer.from_str(checkpoint.kept["tokenizer"]), checkpoint.kept["end_of_document"])
+    texts = [document.text for document in islice(StandardLibrary().documents(InvalidText()), TEXTS)]
+    receipt = check(folder, checkpoint.network, tokenizer, texts, own_code=family is None)
+    if receipt.alike < receipt.strings:
+        write(folder, of_any_class(checkpoint.files))
+        receipt = check(folder, checkpoint.network, tokenizer, texts, own_code=family is None)
+    if not receipt.passed:
+        raise RunError(
+            f"the export of {checkpoint.path} is not the same model: {'; '.join(receipt.failures)}: no folder is kept"
+        )
+    return receipt
+
+
+def _facts(checkpoint: Checkpoint, name: str, family: str | None, receipt: Receipt, license: str | None) -> CardFacts:
+    run = checkpoint.path.parent.parent if checkpoint.path.parent.name == "checkpoints" else None
+    facts = facts_of(checkpoint.held, run)
+    chat = checkpoint.files.chat_template is not None
+    return replace(facts, name=name, family=family, receipt=receipt, license=license, chat=chat)

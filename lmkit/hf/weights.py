@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
+from math import prod
 
 import torch
 from torch import Tensor
@@ -73,17 +74,16 @@ class Ties:
                 if not left[name]:
                     target.end(name, begun.pop(name))
 
-    def write(self, ours: Mapping[str, Tensor], dtype: torch.dtype | None = None) -> Iterator[tuple[str, Tensor]]:
-        """The tensors of a folder, made one after another.
-
-        Args:
-            ours: the network's tensors.
-            dtype: that of the folder; none for ours.
-        """
+    def write(self, ours: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+        """The tensors of a folder, made one after another, of the network's."""
         for rule in self.rules:
-            theirs = torch.empty(self.shapes[rule.theirs], dtype=dtype or ours[rule.ours[0]].dtype)
+            theirs = torch.empty(self.shapes[rule.theirs], dtype=ours[rule.ours[0]].dtype)
             self._copy(rule, theirs, ours, to_ours=False)
             yield rule.theirs, theirs
+
+    def sizes(self, ours: Mapping[str, Tensor]) -> dict[str, int]:
+        """The bytes of each tensor of a folder, in the order in which `write` makes them."""
+        return {rule.theirs: prod(self.shapes[rule.theirs]) * ours[rule.ours[0]].itemsize for rule in self.rules}
 
     @torch.no_grad()
     def _copy(self, rule: Rule, theirs: Tensor, ours: Mapping[str, Tensor], to_ours: bool) -> None:
