@@ -5,7 +5,8 @@ can be rebuilt with no recipe at hand.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 from tokenizers import Tokenizer
 from torch import Tensor
+from torch.serialization import get_crc32_options, set_crc32_options
 
 from lmkit.data.tokenizer import for_raw_text
 from lmkit.errors import UserError
@@ -70,7 +72,7 @@ def write(checkpoint: dict[str, Any], path: Path, remedy: str) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with partial.open("wb") as file, without_checksums():
             torch.save(checkpoint, file)
             file.flush()
             os.fsync(file.fileno())
@@ -82,6 +84,17 @@ def write(checkpoint: dict[str, Any], path: Path, remedy: str) -> None:
         raise UserError(f"cannot write the checkpoint {path} ({cause.strerror}): make room, or {remedy}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def without_checksums() -> Iterator[None]:
+    """Has `torch.save` add up no checksums, which take longer than writing and which `torch.load` does not look at."""
+    before = get_crc32_options()
+    set_crc32_options(False)
+    try:
+        yield
+    finally:
+        set_crc32_options(before)
 
 
 def read(path: str | Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ FLOORS = (
     ("__init__", "errors"),
     ("layers", "data", "optim", "losses"),
     ("network", "registry", "transforms", "checkpoints"),
-    ("tasks", "kinds", "inference", "testing", "ablation"),
+    ("tasks", "hf", "kinds", "inference", "testing", "ablation"),
     ("callbacks", "cli"),
 )
 """The rooms of `lmkit/` (folders, and files at its top) from the ground up."""
@@ -27,20 +27,21 @@ NEIGHBOURS = {
     ("checkpoints", "transforms"),
     ("transforms", "network"),
     ("transforms", "registry"),
+    ("tasks", "hf"),
     ("kinds", "tasks"),
     ("testing", "kinds"),
     ("testing", "tasks"),
     ("cli", "callbacks"),
 }
 """What a room may import on its own floor: a loss knows the targets that count for nothing, a checkpoint rebuilds a
-network and transforms it, a transform knows networks and tells near names, a task is a kind, every kind is tested, in
-runs of a task, the command line puts callbacks in."""
+network and transforms it, a transform knows networks and tells near names, a task starts from networks of others and is
+a kind, every kind is tested, in runs of a task, the command line puts callbacks in."""
 
 LIGHTNING = ("lightning", "pytorch_lightning")
 FORBIDDEN = {
     "layers": (*LIGHTNING, "tokenizers", "torch.distributed"),
     "data": ("lmkit.network", "lmkit.layers"),
-    **dict.fromkeys(("losses", "network", "optim", "registry", "transforms", "inference"), LIGHTNING),
+    **dict.fromkeys(("losses", "network", "optim", "registry", "transforms", "inference", "hf"), LIGHTNING),
 }
 """Modules, with all below them, that a room must not import."""
 
@@ -187,7 +188,7 @@ def test_a_sound_tree_has_no_violation(tmp_path):
         ("layers/a.py", "from torch.distributed.tensor import DTensor", "layers must not know it"),
         ("layers/a.py", "from tokenizers import Tokenizer", "layers must not know it"),
         ("cli/a.py", "from plugins.differential_attention import DifferentialAttention", "nobody imports it"),
-        ("hf/a.py", "import lmkit.errors", "hf is on no floor"),
+        ("peers/a.py", "import lmkit.errors", "peers is on no floor"),
         ("cli/main.py", "import torch", "lmkit.cli.main imports torch when"),
         ("cli/main.py", "if True:\n    from torch import nn", "lmkit.cli.main imports torch.nn when"),
         ("__init__.py", "from lmkit.errors import UserError\nimport jsonargparse", "lmkit imports jsonargparse when"),

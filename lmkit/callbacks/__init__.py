@@ -3,6 +3,7 @@
 from lmkit.callbacks.board import Board
 from lmkit.callbacks.checkpoints import BestAndLast
 from lmkit.callbacks.exact_resume import ExactResume
+from lmkit.callbacks.export import HuggingFaceExport
 from lmkit.callbacks.final_validation import FinalValidation
 from lmkit.callbacks.metrics_file import MetricsFile
 from lmkit.callbacks.optimizer_options import OptimizerOptions
@@ -18,6 +19,7 @@ __all__ = [
     "Board",
     "ExactResume",
     "FinalValidation",
+    "HuggingFaceExport",
     "KeepRecipe",
     "MetricsFile",
     "OptimizerOptions",

@@ -1,6 +1,7 @@
 """From a run or checkpoint of lmkit to a Hugging Face folder that is proved to be the same model."""
 
 import json
+import shutil
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -55,6 +56,7 @@ def export(
     shard: int = SHARD,
     license: str | None = None,
     plugins: tuple[str, ...] = (),
+    overwrite: bool = False,
 ) -> Exported:
     """Writes a folder that `from_pretrained` of transformers takes, reads it again there, and compares.
 
@@ -65,13 +67,14 @@ def export(
         shard: the most bytes of a file of weights.
         license: for the model card, such as `apache-2.0`; none if there is none yet.
         plugins: files of the plugins it uses, where those that its recipe names are no longer there.
+        overwrite: whether `out` may be there, and is replaced in the end.
 
     Raises:
         UserError: the checkpoint cannot be exported, or `out` is there.
         RunError: transformers finds another model in the folder, which is then removed.
     """
     out = Path(out)
-    if out.exists():
+    if out.exists() and not overwrite:
         raise UserError(f"{out} is there already: give a folder that is not, or remove it")
     checkpoint = Checkpoint(source, dtype, plugins)
     with whole_folder(out, remedy="choose another folder") as part:
@@ -79,6 +82,7 @@ def export(
         receipt = _prove(checkpoint, part, family)
         facts = _facts(checkpoint, out.name, family, receipt, license)
         (part / "README.md").write_text(card(facts), encoding="utf-8")
+        shutil.rmtree(out, ignore_errors=True)
     tensors = checkpoint.state.values()
     return Exported(family, sum(t.numel() for t in tensors), sum(t.nbytes for t in tensors), receipt)
 

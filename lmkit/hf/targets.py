@@ -15,6 +15,10 @@ class Target(ABC):
     def begin(self, name: str, dtype: torch.dtype) -> Tensor:
         """What to copy one of our tensors into, all of it; `dtype` is that of the folder's."""
 
+    def take(self, name: str, tensor: Tensor) -> bool:
+        """Takes a tensor of the folder that is one of ours as it stands, or says that it is to be copied."""
+        return False
+
     @abstractmethod
     def end(self, name: str, tensor: Tensor) -> None:
         """Takes what has been copied."""
@@ -33,6 +37,11 @@ class Collected(Target):
     def __init__(self, shapes: Mapping[str, Tensor]) -> None:
         self._shapes = shapes
         self.tensors: dict[str, Tensor] = {}
+
+    def take(self, name: str, tensor: Tensor) -> bool:
+        """Keeps it as it is mapped from the disk."""
+        self.tensors[name] = tensor
+        return True
 
     def begin(self, name: str, dtype: torch.dtype) -> Tensor:
         """See `Target`."""

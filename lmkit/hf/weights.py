@@ -65,6 +65,8 @@ class Ties:
         begun: dict[str, Tensor] = {}
         for rule in self.rules:
             theirs = folder.tensor(shown(rule.theirs))
+            if rule.same and target.take(rule.ours[0], theirs):
+                continue
             for name in rule.ours:
                 if name not in begun:
                     begun[name] = target.begin(name, theirs.dtype)
@@ -77,6 +79,9 @@ class Ties:
     def write(self, ours: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
         """The tensors of a folder, made one after another, of the network's."""
         for rule in self.rules:
+            if rule.same:
+                yield rule.theirs, ours[rule.ours[0]].contiguous()
+                continue
             theirs = torch.empty(self.shapes[rule.theirs], dtype=ours[rule.ours[0]].dtype)
             self._copy(rule, theirs, ours, to_ours=False)
             yield rule.theirs, theirs

@@ -51,6 +51,11 @@ class Rule(ABC):
         filled.ours, filled.sizes = tuple(ours), sizes
         return filled
 
+    @property
+    def same(self) -> bool:
+        """Whether the file's tensor is one of ours as it stands."""
+        return False
+
     @abstractmethod
     def shape(self, ours: Mapping[str, Tensor]) -> tuple[int, ...]:
         """The shape in the file of a tensor made of ours."""
@@ -79,6 +84,11 @@ class Rename(Rule):
     def pairs(self, theirs: Tensor, ours: Mapping[str, Tensor]) -> Iterator[Pair]:
         """All with all."""
         yield Pair(theirs, self.seen(ours[self.ours[0]]))
+
+    @property
+    def same(self) -> bool:
+        """See `Rule`; not of what is derived from this one."""
+        return type(self) is Rename and self.rows is None
 
     def seen(self, ours: Tensor) -> Tensor:
         """Ours as it lies in the file."""
