@@ -68,7 +68,7 @@ def write_folder(data: Path, folder: Path) -> None:
     for name, layers in stacked.items():
         for number, tensor in enumerate(layers):
             if name.endswith(("q_proj", "k_proj")):
-                tensor = halves(tensor, heads if name.endswith("q_proj") else kv_heads)  # noqa: PLW2901
+                tensor = halves(tensor, heads if name.endswith("q_proj") else kv_heads)
             tensors[f"model.layers.{number}.{name}.weight"] = tensor.contiguous()
     save_file({name: tensor.clone() for name, tensor in tensors.items()}, folder / "model.safetensors")
     config = {
@@ -107,5 +107,10 @@ def write_tokenizer(held: bytes, vocab_size: int, folder: Path) -> None:
     )
     tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names[:3]])
     tokenizer.save(str(folder / "tokenizer.json"))
-    config = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(config | {"model_max_length": 256}))

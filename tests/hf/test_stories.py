@@ -67,7 +67,12 @@ def test_it_is_trained_on(imported, tmp_path, capsys, monkeypatch):
     Path("others.txt").write_text(STORY * 20)
     recipe = Path(__file__).parent.parent.parent / "recipes/llama-small.yaml"
     options = ["--data.source=stories.txt", "--data.validation_source=others.txt", "--data.context=64"]
-    options += ["--data.batch_size=2", "--model.optimizer.lr=1e-5", "--model.schedule=Constant", "--trainer.max_steps=3"]
+    options += [
+        "--data.batch_size=2",
+        "--model.optimizer.lr=1e-5",
+        "--model.schedule=Constant",
+        "--trainer.max_steps=3",
+    ]
     command = ["fit", "--config", str(recipe), f"--model.init_from={imported}", "--trainer.val_check_interval=3"]
     assert main([*command, *options]) == 0
     loss = float(re.search(r"validation loss +([\d.]+)", capsys.readouterr().out)[1])

@@ -90,39 +90,45 @@ class Rope(Entry):
 
 
 class RopeByType(Entry):
-    """A rotation of the layers that see all and another of those that see a window (Gemma 3).
+    """A rotation of the layers that see all, which may be scaled, and another of those that see a window.
 
     Args:
         theta: the base of the former where a config says none.
-        local_theta: that of the latter.
+        local_theta: that of the latter; none for the same.
+        local_key: the key of the latter before there were `rope_parameters`.
+        flat: whether what both have in common is written beside the two, for versions of transformers that know one
+            rotation only.
     """
 
-    theirs = ("rope_parameters", "rope_scaling", "rope_theta", "rope_local_base_freq")
-
-    def __init__(self, theta: float, local_theta: float) -> None:
-        self.theta, self.local_theta = theta, local_theta
+    def __init__(
+        self, theta: float, local_theta: float | None = None, local_key: str | None = None, flat: bool = False
+    ) -> None:
+        self.theta, self.local_theta, self.local_key, self.flat = theta, local_theta, local_key, flat
+        self.theirs = ("rope_parameters", "rope_scaling", "rope_theta", *([local_key] if local_key else []))
 
     def read(self, config: Config, anatomy: Anatomy) -> None:
         """See `Entry`."""
         given = config.get("rope_parameters") or {}
         if FULL not in given and SLIDING not in given:
-            given = {
-                FULL: {"rope_theta": config.get("rope_theta"), **(config.get("rope_scaling") or {}), **given},
-                SLIDING: {"rope_theta": config.get("rope_local_base_freq")},
-            }
+            whole = {"rope_theta": config.get("rope_theta"), **(config.get("rope_scaling") or {}), **given}
+            local = config.get(self.local_key) if self.local_key else whole["rope_theta"]
+            given = {FULL: whole, SLIDING: {"rope_theta": local}}
         for number, layer in enumerate(anatomy.layers):
             kind = kind_of(layer)
             own = dict(given.get(kind) or {})
-            own["rope_theta"] = own.get("rope_theta") or (self.theta if kind == FULL else self.local_theta)
+            usual = self.theta if kind == FULL or self.local_theta is None else self.local_theta
+            own["rope_theta"] = own.get("rope_theta") or usual
             anatomy.layers[number] = without_position(layer) | position(own, _width(layer), config)
 
     def write(self, anatomy: Anatomy, config: Config) -> None:
         """See `Entry`."""
-        config["rope_parameters"] = {
+        found = {
             kind: parameters_of_all(layers, 1.0, config)
             for kind in (SLIDING, FULL)
             if (layers := [layer for layer in anatomy.layers if kind_of(layer) == kind])
         }
+        common = next(iter(found.values())) if self.flat else {}
+        config["rope_parameters"] = {**common, **found}
 
 
 def position(given: Mapping[str, Any], head_dim: int, config: Config) -> dict[str, Any]:

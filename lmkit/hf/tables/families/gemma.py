@@ -73,7 +73,7 @@ GEMMA3 = Family(
         Key("rms_norm_eps", "attention.qk_norm.eps", 1e-6),
         Key("attn_logit_softcapping", "attention.soft_cap", None),
         Key("final_logit_softcapping", "soft_cap", None),
-        RopeByType(theta=1000000.0, local_theta=10000.0),
+        RopeByType(theta=1000000.0, local_theta=10000.0, local_key="rope_local_base_freq"),
     ),
     weights=(
         *GEMMA2.weights,

@@ -14,7 +14,7 @@ from lmkit.hf.tables.families.llama import (
 from lmkit.hf.tables.family import Family
 from lmkit.hf.tables.keys import Config, Is, Key
 from lmkit.hf.tables.layer_keys import FULL, SLIDING, Windows
-from lmkit.hf.tables.rope import Rope
+from lmkit.hf.tables.rope import Rope, RopeByType
 from lmkit.hf.tables.rules import Rename
 
 
@@ -56,6 +56,6 @@ OLMO2 = Family(
 OLMO3 = Family(
     name="olmo3",
     architecture="Olmo3ForCausalLM",
-    keys=(*PARTS, Windows(all_but_fourth), Rope()),
+    keys=(*PARTS, Windows(all_but_fourth), RopeByType(theta=500000.0, flat=True)),
     weights=OLMO2.weights,
 )
