@@ -63,14 +63,42 @@ NETWORKS = {
         position=part("RelativeBias", buckets=8, longest=20), feed_forward=part("Gated", activation=part("GELU"))
     ),
     "capped": decoder(soft_cap=5.0, attention=part("SelfAttention", soft_cap=3.0), embedding_scale=4.0),
+    "buffered": decoder(norm=part("lmkit_plugins.buffered.Buffered")),
     "installed": decoder(norm=part("lmkit_ada_norm.AdaNorm", damping=0.2), position=part("Sinusoidal")),
 }
 
 
+BUFFERED = '''"""A norm with a tensor that no file holds, and that fills its tensors without torch.nn.init."""
+
+import torch
+from lmkit.layers import RMSNorm
+
+
+class Buffered(RMSNorm):
+    """RMSNorm, times two."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.register_buffer("two", torch.empty(dim), persistent=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        with torch.no_grad():
+            self.weight.fill_(1.0)
+            if hasattr(self, "two"):
+                self.two.fill_(2.0)
+
+    def forward(self, x):
+        return super().forward(x) * self.two
+'''
+
+
 @pytest.fixture(scope="module", autouse=True)
-def plugins():
+def plugins(tmp_path_factory):
+    path = tmp_path_factory.mktemp("plugins") / "buffered.py"
+    path.write_text(BUFFERED)
     sys.path.insert(0, str(ROOT / "plugins" / "example-package"))
-    load_plugins([str(ROOT / "plugins" / "differential_attention.py"), "lmkit_ada_norm"])
+    load_plugins([str(ROOT / "plugins" / "differential_attention.py"), str(path), "lmkit_ada_norm"])
     yield
     sys.path.remove(str(ROOT / "plugins" / "example-package"))
 
@@ -315,25 +343,30 @@ def test_imports_are_rewritten_wherever_and_however_they_stand(written, tmp_path
         '"""Größe."""\n'
         "from __future__ import annotations\n"
         "from lmkit.layers import (\n    RMSNorm as Base,  # the usual one\n    norms,\n)\n"
+        "from lmkit_plugins import helper\n"
         "import lmkit.layers.positions as p; from lmkit.layers.norms import *\n"
         "class Styled(Base):\n"
         "    def forward(self, x):\n"
         "        'ä'; from lmkit.layers.heads import rotate, join_heads\n"
         "        return super().forward(x)\n"
     )
-    load_plugins([str(plugin)])
+    (tmp_path / "helper.py").write_text("from lmkit import __version__\n")
+    load_plugins([str(tmp_path / "helper.py"), str(plugin)])
     files, _ = written(decoder(norm=part("lmkit_plugins.styled.Styled")))
     assert files["lmkit_plugins_styled"] == (
         '"""Größe."""\n'
         "from __future__ import annotations\n"
         "from .lmkit_layers_norms import RMSNorm as Base\n"
         "from . import lmkit_layers_norms as norms\n"
+        "from . import lmkit_plugins_helper as helper\n"
         "from . import lmkit_layers_positions as p; from .lmkit_layers_norms import *\n"
         "class Styled(Base):\n"
         "    def forward(self, x):\n"
         "        'ä'; from .lmkit_layers_heads import rotate, join_heads\n"
         "        return super().forward(x)\n"
     )
+    assert files["lmkit_plugins_helper"] == "from .lmkit import __version__\n"
+    assert "__version__ =" in files["lmkit"]
 
 
 def test_what_cannot_be_exported_is_told(tmp_path):

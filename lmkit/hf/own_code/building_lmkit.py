@@ -20,12 +20,12 @@ def find(path: str) -> Any:
     folder, and else of an installed package.
     """
     module, _, name = path.rpartition(".")
-    beside = f"{__package__}.{file_of(module)}"
+    beside = f"{__package__}.{flat_name(module)}"
     there = importlib.util.find_spec(beside) is not None
     return getattr(importlib.import_module(beside if there else module), name)
 
 
-def file_of(module: str) -> str:
+def flat_name(module: str) -> str:
     """How the file of a module is called in an exported folder, without `.py`."""
     own, _, name = module.rpartition(".")
     return name if own == "lmkit.hf.own_code" else module.replace(".", "_")

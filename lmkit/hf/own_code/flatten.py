@@ -5,7 +5,7 @@ import sys
 from collections.abc import Collection, Iterator
 
 from lmkit.errors import UserError
-from lmkit.hf.own_code.building_lmkit import file_of as flat_name
+from lmkit.hf.own_code.building_lmkit import flat_name
 from lmkit.hf.own_code.imports import Origin, absolute, file_of, imports_of, origin_of, tree_of
 
 AT_HAND = {

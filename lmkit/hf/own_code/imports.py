@@ -20,6 +20,8 @@ class Origin(NamedTuple):
 
 def origin_of(module: str, name: str) -> Origin:
     """Follows what a package hands on (`from lmkit.layers import RMSNorm`) to the file that makes it."""
+    if not exists(module) and exists(f"{module}.{name}"):  # a folder without code of its own, as that of plugin files
+        return Origin(f"{module}.{name}", None)
     if not is_package(module):
         return Origin(module, name)
     for node in tree_of(module).body:

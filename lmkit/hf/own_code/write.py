@@ -9,8 +9,7 @@ import torch
 
 from lmkit import __version__
 from lmkit.errors import UserError
-from lmkit.hf.own_code.building_lmkit import build
-from lmkit.hf.own_code.building_lmkit import file_of as flat_name
+from lmkit.hf.own_code.building_lmkit import build, flat_name
 from lmkit.hf.own_code.flatten import flattened, gather, to_install
 from lmkit.hf.own_code.imports import file_of
 from lmkit.hf.own_code.recipe import classes_of, in_full
@@ -69,7 +68,7 @@ def _configuration(network: Decoder, recipe: dict[str, Any], packages: list[str]
         "max_position_embeddings": network.context,
         "hidden_size": network.dim,
         "num_hidden_layers": len(network.blocks),
-        "num_attention_heads": recipe["init_args"]["heads"],
+        "num_attention_heads": recipe.get("init_args", {}).get("heads", 0),
         "tie_word_embeddings": network.head is None,
         "use_cache": True,
         "recipe": recipe,

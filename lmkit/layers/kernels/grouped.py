@@ -3,6 +3,7 @@ et al. 2022, arXiv:2211.15841). One operator, whose shapes tell nothing of the g
 compiled, counted and traced like any other.
 """
 
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -15,8 +16,13 @@ from torch.utils.flop_counter import register_flop_formula
 ALIGNED = 8
 """Numbers of bfloat16 in the 16 bytes that the widths of CUDA's kernel are multiples of."""
 
+SPACE = re.sub(r"[^a-zA-Z0-9_]", "_", __name__)
+"""Where PyTorch keeps the operators: of each copy of this file its own, since to define one again, as the code of an
+exported model would, frees the one before, whoever uses it.
+"""
 
-@torch.library.custom_op("lmkit::grouped_product", mutates_args=())
+
+@torch.library.custom_op(f"{SPACE}::grouped_product", mutates_args=())
 def grouped_product(x: Tensor, matrices: Tensor, ends: Tensor) -> Tensor:
     """Rows (N, I), of which group e ends before row ends[e], times the transposes of matrices (E, O, I): (N, O)."""
     if _has_kernel(x, matrices):
@@ -28,7 +34,7 @@ def grouped_product(x: Tensor, matrices: Tensor, ends: Tensor) -> Tensor:
     return y
 
 
-@torch.library.custom_op("lmkit::grouped_outer", mutates_args=())
+@torch.library.custom_op(f"{SPACE}::grouped_outer", mutates_args=())
 def grouped_outer(y: Tensor, x: Tensor, ends: Tensor) -> Tensor:
     """For each group the sum over its rows of the outer products of (N, O) with (N, I): (E, O, I)."""
     if _has_kernel(x, y):
@@ -75,12 +81,12 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None,
 grouped_product.register_autograd(_backward, setup_context=_keep)
 
 
-@register_flop_formula(torch.ops.lmkit.grouped_product)
+@register_flop_formula(getattr(torch.ops, SPACE).grouped_product)
 def _product_flops(x: Any, matrices: Any, ends: Any, *args: Any, **kwargs: Any) -> int:
     """Every row meets one matrix, whatever the groups."""
     return 2 * x[0] * matrices[1] * matrices[2]
 
 
-@register_flop_formula(torch.ops.lmkit.grouped_outer)
+@register_flop_formula(getattr(torch.ops, SPACE).grouped_outer)
 def _outer_flops(y: Any, x: Any, ends: Any, *args: Any, **kwargs: Any) -> int:
     return 2 * y[0] * y[1] * x[1]
