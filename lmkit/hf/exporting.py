@@ -15,6 +15,7 @@ from lmkit.data.tokenizer import for_raw_text
 from lmkit.data.whole_folder import whole_folder
 from lmkit.errors import RunError, UserError
 from lmkit.hf.card.facts import CardFacts, facts_of
+from lmkit.hf.card.licenses import license_fields
 from lmkit.hf.card.text import card
 from lmkit.hf.own_code import write_code
 from lmkit.hf.own_code.write import PREFIX
@@ -76,6 +77,7 @@ def export(
     out = Path(out)
     if out.exists() and not overwrite:
         raise UserError(f"{out} is there already: give a folder that is not, or remove it")
+    license_fields(license, None)  # before any work is done
     checkpoint = Checkpoint(source, dtype, plugins)
     with whole_folder(out, remedy="choose another folder") as part:
         family = _write_model(checkpoint, part, shard)

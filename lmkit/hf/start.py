@@ -114,6 +114,8 @@ def start_from(path: str | Path) -> Start:
         UserError: there are none.
     """
     path = Path(path)
+    if not path.exists():
+        raise UserError(f"nothing is at {path} to start from: give a Hugging Face folder, a run or a checkpoint")
     return FromFolder(path) if (path / "config.json").is_file() else FromCheckpoint(checkpoints.find(path))
 
 
