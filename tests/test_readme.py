@@ -3,6 +3,7 @@
 import re
 import shlex
 
+import pytest
 import yaml
 
 from tests.conftest import ROOT
@@ -32,7 +33,7 @@ def test_its_commands_parse_and_run_at_toy_size(run, toy, monkeypatch):
     assert len(found) >= 7
     for command in found:
         options = [word for word in command if "my_texts" not in word]
-        if "--ckpt_path" in options:
+        if "--ckpt_path" in options or "imported" in " ".join(options):
             continue  # below
         code, _, errors = run(*options, *toy, "--trainer.fast_dev_run=true")
         assert code == 0, errors
@@ -47,12 +48,26 @@ def test_what_it_does_with_a_run(run, toy, tmp_path):
     for command in following:
         code, _, errors = run(*command, *(option for option in toy if option.partition("=")[0] not in command[-1]))
         assert code == 0, errors
-    texts = commands("generate")
+    texts = [command for command in commands("generate") if "imported" not in command]
     assert len(texts) == 2
     for command in texts:
         code, out, errors = run(*command, "--count=4")
         assert code == 0, errors
         assert command[command.index("--prompt") + 1] in out
+
+
+@pytest.mark.slow
+def test_a_run_goes_to_hugging_face_and_back(run, toy, tmp_path):
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    assert run(*commands("fit --config")[0], *toy)[0] == 0
+    own = [option for option in toy if "network" not in option and "vocab_size" not in option]
+    (start,) = (command for command in commands("fit --config") if "imported" in " ".join(command))
+    (text,) = (command for command in commands("generate") if "imported" in command)
+    following = [*commands("export"), *commands("import"), [*text, "--count=4"], [*start, *own]]
+    assert len(following) == 4
+    for command in following:
+        code, _, errors = run(*command)
+        assert code == 0, errors
 
 
 def test_its_commands_about_plugins_run(run):

@@ -140,7 +140,9 @@ def test_an_export_is_proved_and_one_that_is_wrong_leaves_nothing(run, models, m
     write = exporting.write_shards
 
     def wrong(folder, tensors, *more):
-        write(folder, ((name, tensor * 1.1 if name == "model.norm.weight" else tensor) for name, tensor in tensors), *more)
+        write(
+            folder, ((name, tensor * 1.1 if name == "model.norm.weight" else tensor) for name, tensor in tensors), *more
+        )
 
     monkeypatch.setattr(exporting, "write_shards", wrong)
     code, _, errors = run("export", models / "trained", "other")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lmkit.errors import UserError
 from lmkit.hf.tables.anatomy import Anatomy
-from lmkit.hf.tables.keys import Config, Entry, NotOfFamily
+from lmkit.hf.tables.keys import Config, Entry, Is, NotOfFamily
 from lmkit.hf.tables.rules import Rule
 
 # fmt: off
@@ -69,7 +69,7 @@ class Family:
             NotOfFamily: it is not of this family.
         """
         config: Config = {"architectures": [self.architecture], "model_type": self.name}
-        for entry in self.keys:
+        for entry in sorted(self.keys, key=lambda entry: not isinstance(entry, Is)):  # the classes of parts come first
             entry.write(anatomy, config)
         try:
             again = self.read(config)

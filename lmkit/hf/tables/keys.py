@@ -114,7 +114,11 @@ class Is(Entry):
         put(anatomy, self.ours, self.value(anatomy) if callable(self.value) else self.value, self.only)
 
     def write(self, anatomy: Anatomy, config: Config) -> None:
-        """Nothing: the config is read again to see whether the network has it."""
+        """Nothing; looks whether the network has it, unless that depends on others, which reading it again tells."""
+        if callable(self.value):
+            return
+        if any(value != self.value for value in taken(anatomy, self.ours, self.only)):
+            raise NotOfFamily(f"{self.ours} is not {self.value!r}")
 
 
 class Must(Entry):
