@@ -18,6 +18,7 @@ from torch.serialization import get_crc32_options, set_crc32_options
 
 from lmkit.data.tokenizer import for_raw_text
 from lmkit.errors import UserError
+from lmkit.layers.weights import fill
 from lmkit.network import Network
 from lmkit.registry import build, load_plugins
 from lmkit.transforms import Transform, transformed
@@ -168,7 +169,8 @@ def rebuild(path: str | Path, plugins: tuple[str, ...] = ()) -> Rebuilt:
     load_plugins(plugins or kept["recipe"]["plugins"])
     recipe = kept["recipe"]["model"]["init_args"]
     transforms = build(list[Transform], recipe.get("transforms") or [])
-    network = transformed(build(Callable[[], Network], recipe["network"])(), transforms)
-    network.load_state_dict(weights(checkpoint))
+    with torch.device("meta"):
+        network = transformed(build(Callable[[], Network], recipe["network"])(), transforms)
+    fill(network, weights(checkpoint))
     end = kept["end_of_document"]
     return Rebuilt(network.eval(), for_raw_text(Tokenizer.from_str(kept["tokenizer"]), end), end)

@@ -80,7 +80,7 @@ def export(
     license_fields(license, None)  # before any work is done
     checkpoint = Checkpoint(source, dtype, plugins)
     with whole_folder(out, remedy="choose another folder") as part:
-        family = _write_model(checkpoint, part, shard)
+        family = write_model(checkpoint, part, shard)
         receipt = _prove(checkpoint, part, family)
         facts = _facts(checkpoint, out.name, family, receipt, license)
         (part / "README.md").write_text(card(facts), encoding="utf-8")
@@ -89,7 +89,7 @@ def export(
     return Exported(family, sum(t.numel() for t in tensors), sum(t.nbytes for t in tensors), receipt)
 
 
-def _write_model(checkpoint: Checkpoint, folder: Path, shard: int) -> str | None:
+def write_model(checkpoint: Checkpoint, folder: Path, shard: int) -> str | None:
     """Writes config, weights and tokenizer; gives the family."""
     anatomy = anatomy_of(checkpoint.recipe, checkpoint.network)
     found = family_of(anatomy, checkpoint.former)

@@ -13,6 +13,7 @@ from lmkit.errors import UserError
 from lmkit.hf.importing import IMPORTED
 from lmkit.hf.start import files_of
 from lmkit.hf.tokens.files import TokenizerFiles
+from lmkit.layers.weights import fill
 from lmkit.network import Decoder, Network
 from lmkit.registry import build, load_plugins
 
@@ -43,7 +44,8 @@ class Checkpoint:
         self.kept = self.held[KEY]
         load_plugins(plugins or self.kept["recipe"]["plugins"])
         self.recipe: dict[str, Any] = self.kept["recipe"]["model"]["init_args"]["network"]
-        network = build(Callable[[], Network], self.recipe)()
+        with torch.device("meta"):
+            network = build(Callable[[], Network], self.recipe)()
         if not isinstance(network, Decoder):
             raise UserError(
                 f"{self.path} holds a network of class {type(network).__name__}, but only a Decoder can be exported"
@@ -53,7 +55,7 @@ class Checkpoint:
         self.state = {
             name: tensor if name in buffers else tensor.to(dtype or tensor.dtype) for name, tensor in state.items()
         }
-        network.load_state_dict(self.state)
+        fill(network, self.state)
         self.network = network.eval()
 
     @cached_property

@@ -1,5 +1,7 @@
 """What owns weights and how they get their first values: a network is built on the meta device and filled at once."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -54,6 +56,35 @@ def initialize(module: nn.Module, device: torch.device) -> None:
                 f"{type(part).__name__}.reset_parameters() does not fill {name}: fill it there too, in place, reading "
                 "the layer's own attributes only"
             )
+
+
+def fill(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Gives a module built on the meta device the tensors of a state, in place of first values that would be drawn.
+
+    Args:
+        module: whose tensors take the dtypes that they were built in; what is in none of its states, such as a count, is
+            as `reset_parameters` has it.
+        state: all tensors of the module by name, on the device where they are to be.
+
+    Raises:
+        RuntimeError: names or shapes differ.
+    """
+    built = module.state_dict()
+    module.load_state_dict(
+        {name: tensor.to(built[name].dtype) if name in built else tensor for name, tensor in state.items()}, assign=True
+    )
+    device = next(iter(state.values())).device
+    for part in module.modules():
+        unfilled = [name for name, buffer in part.named_buffers(recurse=False) if buffer.is_meta]
+        if not unfilled:
+            continue
+        kept = {name: tensor.clone() for name, tensor in _owned(part) if name not in unfilled}
+        for name in unfilled:
+            setattr(part, name, torch.empty_like(getattr(part, name), device=device))
+        part.reset_parameters()  # type: ignore[operator]  # which check_resets has seen
+        with torch.no_grad():
+            for name, tensor in kept.items():
+                getattr(part, name).copy_(tensor)
 
 
 def check_resets(module: nn.Module) -> None:
