@@ -1,0 +1,5 @@
+"""Adapters in the format of peft, by the names of the exported base; `lmkit.transforms.merging` merges them instead."""
+
+from lmkit.hf.adapters.write import write_adapter
+
+__all__ = ["write_adapter"]

@@ -1,0 +1,57 @@
+"""What `adapter_config.json` says: the adapter's options, and in as few words as will do which modules have it."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from lmkit.hf.adapters.factors import Factors
+from lmkit.transforms import LoRA
+
+
+def config_of(lora: LoRA, modules: Mapping[str, Factors], others: Collection[str], base: str | None) -> dict[str, Any]:
+    """The configuration.
+
+    Args:
+        lora: the adapter.
+        modules: the factors of each adapted module of the exported base, by its name.
+        others: the names of its other modules.
+        base: where the exported base is, a path or a name; none to leave it open.
+    """
+    ranks = {name: factors.narrow.size(0) for name, factors in modules.items()}
+    usual = Counter(ranks.values()).most_common(1)[0][0]
+    unusual = {
+        short: rank
+        for rank in sorted({*ranks.values()} - {usual})
+        for short in shortest([n for n in ranks if ranks[n] == rank], [n for n in ranks if ranks[n] != rank])
+    }
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        **lora.options(),
+        "r": usual,
+        "lora_alpha": _alpha(lora, usual),
+        "rank_pattern": unusual,
+        "alpha_pattern": {short: _alpha(lora, rank) for short, rank in unusual.items()},
+        "target_modules": shortest(ranks, others),
+        "fan_in_fan_out": any(factors.turned for factors in modules.values()),
+        "bias": "none",
+        "modules_to_save": None,
+        "inference_mode": True,
+    }
+
+
+def shortest(wanted: Collection[str], others: Collection[str]) -> list[str]:
+    """The ends of names, as short as they can be, that all wanted names have and no others; as peft compares them."""
+    found = set()
+    for name in wanted:
+        parts = name.split(".")
+        ends = (".".join(parts[start:]) for start in range(len(parts) - 1, -1, -1))
+        found.add(next(end for end in ends if not any(f".{other}".endswith(f".{end}") for other in others)))
+    return sorted(found)
+
+
+def _alpha(lora: LoRA, rank: int) -> float:
+    """By which a product of this rank is multiplied as ours is."""
+    alpha = lora.scale * (rank**0.5 if lora.rslora else rank)
+    return int(alpha) if alpha == int(alpha) else alpha
