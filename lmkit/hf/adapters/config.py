@@ -4,26 +4,40 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from lmkit.hf.adapters.factors import Factors
+from lmkit.errors import UserError
+from lmkit.hf.adapters.factors import MERGED, Factors
 from lmkit.transforms import LoRA
 
 
-def config_of(lora: LoRA, modules: Mapping[str, Factors], others: Collection[str], base: str | None) -> dict[str, Any]:
+def config_of(
+    lora: LoRA,
+    modules: Mapping[str, Factors],
+    others: Collection[str],
+    confused: Collection[str] = (),
+    base: str | None = None,
+) -> dict[str, Any]:
     """The configuration.
 
     Args:
         lora: the adapter.
         modules: the factors of each adapted module of the exported base, by its name.
         others: the names of its other modules.
+        confused: last parts of names that peft takes for those of a mixture's experts, wherever they stand; what is
+            called so is told as a parameter, by `.weight` after its name.
         base: where the exported base is, a path or a name; none to leave it open.
+
+    Raises:
+        UserError: peft cannot adapt one of the modules in this way.
     """
-    ranks = {name: factors.narrow.size(0) for name, factors in modules.items()}
+    ranks = {_told(name, confused): factors.narrow.size(0) for name, factors in modules.items()}
     usual = Counter(ranks.values()).most_common(1)[0][0]
     unusual = {
         short: rank
         for rank in sorted({*ranks.values()} - {usual})
         for short in shortest([n for n in ranks if ranks[n] == rank], [n for n in ranks if ranks[n] != rank])
     }
+    parameters = [name for name in ranks if name not in modules]
+    _check_parameters(lora, parameters)
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -33,12 +47,26 @@ def config_of(lora: LoRA, modules: Mapping[str, Factors], others: Collection[str
         "lora_alpha": _alpha(lora, usual),
         "rank_pattern": unusual,
         "alpha_pattern": {short: _alpha(lora, rank) for short, rank in unusual.items()},
-        "target_modules": shortest(ranks, others),
+        "target_modules": shortest([name for name in ranks if name in modules], others),
+        **({"target_parameters": shortest(parameters, [f"{name}.weight" for name in others])} if parameters else {}),
+        **({"lora_dropout": 0.0} if parameters else {}),  # which peft does not have for parameters
         "fan_in_fan_out": any(factors.turned for factors in modules.values()),
         "bias": "none",
         "modules_to_save": None,
         "inference_mode": True,
     }
+
+
+def _told(name: str, confused: Collection[str]) -> str:
+    return f"{name}.weight" if name.rpartition(".")[2] in confused else name
+
+
+def _check_parameters(lora: LoRA, parameters: list[str]) -> None:
+    if parameters and lora.dora:
+        raise UserError(
+            f"peft has no {type(lora).__name__} for {parameters[0]}, whose name is also that of a mixture's experts: "
+            f"{MERGED}"
+        )
 
 
 def shortest(wanted: Collection[str], others: Collection[str]) -> list[str]:

@@ -15,6 +15,8 @@ from lmkit.errors import UserError
 from lmkit.hf.tables.rules import Rule
 from lmkit.transforms.dora import lengths_of
 
+MERGED = "export the network with its adapters merged in"
+
 Parts = Mapping[str, Mapping[str, Tensor]]
 """The adapters' tensors by peft's names, such as `lora_A`, by the modules of ours that they adapt."""
 
@@ -80,6 +82,6 @@ def _turned(rule: Rule, ours: Mapping[str, Tensor]) -> bool:
     if shape not in {(rows, 0), (0, rows)}:
         raise UserError(
             f"{rule.theirs} of the exported base holds {', '.join(map(_module, rule.ours))} in a form that no adapter "
-            "has: export the network with its adapters merged in"
+            f"has: {MERGED}"
         )
     return shape[0] == 0

@@ -9,15 +9,13 @@ from torch import Tensor
 
 from lmkit.errors import UserError
 from lmkit.hf.adapters.config import config_of
-from lmkit.hf.adapters.factors import Factors, factors_of
+from lmkit.hf.adapters.factors import MERGED, Factors, factors_of
 from lmkit.hf.extra import needed
-from lmkit.hf.tables.rules import Rule
+from lmkit.hf.tables.rules import Rule, Stack
 from lmkit.transforms import LoRA, Transform
 from lmkit.transforms.merging import adapted, adapter_of, base_state
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-
-MERGED = "export the network with its adapters merged in"
 
 
 def write_adapter(
@@ -48,7 +46,8 @@ def write_adapter(
     parts, rules = adapted(state), [*rules]
     modules = _modules(parts, rules, base_state(state))
     others = {rule.theirs.removesuffix(".weight") for rule in rules} - modules.keys()
-    config = config_of(lora, modules, others, base)
+    experts = {rule.theirs.removesuffix(".weight").rpartition(".")[2] for rule in rules if isinstance(rule, Stack)}
+    config = config_of(lora, modules, others, experts, base)
     tensors = {f"base_model.model.{name}": tensor.to(dtype or tensor.dtype) for name, tensor in _named(modules)}
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     package.save_file(tensors, folder / WEIGHTS, {"format": "pt"})
