@@ -76,7 +76,9 @@ class Adapter(Transform):
         peft = _package(own)
         peft.inject_adapter_in_model(self.config(peft, "|".join(map(re.escape, names))), network, NAME)
         for name in names:
-            self.settle(network.get_submodule(name))
+            layer: Any = network.get_submodule(name)
+            self.settle(layer)
+            layer.train(layer.base_layer.training)  # what is new trains, whatever the network does
         return network
 
     def find(self, network: Network) -> list[str]:
@@ -128,7 +130,7 @@ def _fault(module: nn.Module, network: Network) -> str:
     if getattr(module, "weight", None) is network.head_weight:
         return "logits are made of its matrix itself"
     if not isinstance(module, nn.Linear):
-        return f"it is a {type(module).__name__}, not a Linear"
+        return f"its class is {type(module).__name__}, not Linear"
     if type(module).forward is not nn.Linear.forward:
         return f"{type(module).__name__} multiplies in a way of its own"
     return ""
