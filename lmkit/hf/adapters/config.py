@@ -71,12 +71,14 @@ def _check_parameters(lora: LoRA, parameters: list[str]) -> None:
 
 def shortest(wanted: Collection[str], others: Collection[str]) -> list[str]:
     """The ends of names, as short as they can be, that all wanted names have and no others; as peft compares them."""
-    found = set()
-    for name in wanted:
-        parts = name.split(".")
-        ends = (".".join(parts[start:]) for start in range(len(parts) - 1, -1, -1))
-        found.add(next(end for end in ends if not any(f".{other}".endswith(f".{end}") for other in others)))
-    return sorted(found)
+    taken = {end for name in others for end in _ends(name)}
+    return sorted({next((end for end in _ends(name) if end not in taken), name) for name in wanted})
+
+
+def _ends(name: str) -> list[str]:
+    """The ends of a name, from its last part to all of it."""
+    parts = name.split(".")
+    return [".".join(parts[start:]) for start in reversed(range(len(parts)))]
 
 
 def _alpha(lora: LoRA, rank: int) -> float:
