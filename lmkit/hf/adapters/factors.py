@@ -63,6 +63,37 @@ def factors_of(rule: Rule, parts: Parts, base: Mapping[str, Tensor]) -> Factors:
     return Factors(narrow, moved.t().contiguous() if turned else moved, lengths, turned)
 
 
+@torch.no_grad()
+def parts_of(rule: Rule, factors: Factors, base: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The same way back: the adapters of our modules, by peft's names of their tensors.
+
+    Each of ours gets the rows of B that are its own, and of A what those rows use, all of it in the end of an adapter
+    that was trained as one. Without DoRA, one of several that uses nothing of A has no adapter.
+
+    Args:
+        rule: by which the file's matrix is made of ours.
+        factors: of the file's matrix, as peft has them.
+        base: our tensors without adapters, which may be on the meta device.
+    """
+    rank, like = factors.narrow.size(0), factors.wide
+    wide = {name: like.new_empty(base[name].size(0), rank) for name in rule.ours}
+    lengths = {name: like.new_empty(base[name].size(0)) for name in rule.ours}
+    _moved_back(rule, like.t() if _turned(rule, wide) else like, wide)
+    if factors.lengths is not None:
+        _moved_back(rule, factors.lengths, lengths)
+    used = {name: rows.any(0) for name, rows in wide.items()}
+    unused = ~torch.stack([*used.values()]).any(0)  # by all, as by an adapter that has not been trained yet
+    found: dict[str, dict[str, Tensor]] = {}
+    for name in rule.ours:
+        own = used[name] | unused
+        if not own.any() and factors.lengths is None:
+            continue
+        found[_module(name)] = {"lora_A": factors.narrow[own], "lora_B": wide[name][:, own]}
+        if factors.lengths is not None:
+            found[_module(name)]["lora_magnitude_vector"] = lengths[name]
+    return found
+
+
 def _module(name: str) -> str:
     return name.removesuffix(".weight")
 
@@ -73,6 +104,12 @@ def _moved(rule: Rule, ours: Mapping[str, Tensor]) -> Tensor:
     for pair in rule.pairs(theirs, ours):
         pair.theirs.copy_(pair.ours)
     return theirs
+
+
+def _moved_back(rule: Rule, theirs: Tensor, ours: Mapping[str, Tensor]) -> None:
+    """Fills ours with what a file holds."""
+    for pair in rule.pairs(theirs, ours):
+        pair.ours.copy_(pair.theirs)
 
 
 def _turned(rule: Rule, ours: Mapping[str, Tensor]) -> bool:

@@ -10,12 +10,11 @@ from torch import Tensor
 from lmkit.errors import UserError
 from lmkit.hf.adapters.config import config_of
 from lmkit.hf.adapters.factors import MERGED, Factors, factors_of
+from lmkit.hf.adapters.foreign import CONFIG, WEIGHTS
 from lmkit.hf.extra import needed
 from lmkit.hf.tables.rules import Rule, Stack
 from lmkit.transforms import LoRA, Transform
 from lmkit.transforms.merging import adapted, adapter_of, base_state
-
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 def write_adapter(
