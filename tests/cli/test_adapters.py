@@ -60,11 +60,10 @@ def test_a_killed_run_goes_on_exactly(run, toy):
     whole, killed = (torch.load(f"runs/{name}/{LAST}")["state_dict"] for name in ("whole", "killed"))
     assert whole.keys() == killed.keys()
     assert all(torch.equal(value, whole[name]) for name, value in killed.items())
-    code, _, errors = run(
-        *options, "--name=killed", "--ckpt_path=last", "--model.transforms=[LoRA]", "--trainer.max_steps=12"
-    )
+    other = ["--model.transforms.alpha=5", "--trainer.max_steps=12"]
+    code, _, errors = run(*options, "--name=killed", "--ckpt_path=last", *other)
     assert code == 2
-    assert "another model" in errors
+    assert "another model (model.transforms[0].alpha was 32.0 and is 5.0)" in errors
 
 
 @pytest.mark.slow
