@@ -62,8 +62,8 @@ def fill(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Gives a module built on the meta device the tensors of a state, in place of first values that would be drawn.
 
     Args:
-        module: whose tensors take the dtypes that they were built in; what is in none of its states, such as a count, is
-            as `reset_parameters` has it.
+        module: whose tensors keep the dtypes that they were built in; what its states leave out, such as a count, is as
+            `reset_parameters` has it.
         state: all tensors of the module by name, on the device where they are to be.
 
     Raises:

@@ -1,7 +1,10 @@
 """Transforms: what a recipe has done to a network once it is built."""
 
+from lmkit.transforms.adapter import Adapter
 from lmkit.transforms.checkpointing import Checkpointing
+from lmkit.transforms.dora import DoRA
 from lmkit.transforms.freeze import Freeze
+from lmkit.transforms.lora import LoRA
 from lmkit.transforms.transform import Transform, transformed
 
-__all__ = ["Checkpointing", "Freeze", "Transform", "transformed"]
+__all__ = ["Adapter", "Checkpointing", "DoRA", "Freeze", "LoRA", "Transform", "transformed"]

@@ -1,0 +1,150 @@
+"""Adapters: a few new weights beside a network that stays as it is (Houlsby et al. 2019, arXiv:1902.00751), put in by
+the package peft.
+"""
+
+import re
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from importlib import import_module
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor, nn
+
+from lmkit.errors import UserError
+from lmkit.network import Network
+from lmkit.registry import near
+from lmkit.transforms.transform import Transform
+
+ALL = "all-linear"
+"""As targets: the matrices of all layers, as peft means it."""
+
+NAME = "default"
+"""What peft calls an adapter that is given no name; it stands in the names of its tensors."""
+
+
+class Adapter(Transform):
+    """Puts weights that learn beside matrices of a network, and freezes all others; each subclass is a method.
+
+    Args:
+        targets: patterns of modules' names, such as `blocks.*.attention.q`, or `all-linear` for the matrices of all
+            layers, without the head and the routers of mixtures.
+    """
+
+    changes: ClassVar[Literal["network", "learning", "nothing"]] = "network"
+
+    def __init__(self, targets: list[str] | str = ALL) -> None:
+        if not targets:
+            raise UserError(
+                f"{type(self).__name__} has no targets: give patterns of modules' names, such as "
+                f"blocks.*.attention.q, or {ALL}"
+            )
+        self.targets = targets
+
+    @abstractmethod
+    def config(self, peft: Any, targets: str) -> Any:
+        """The configuration of peft.
+
+        Args:
+            peft: the package.
+            targets: a regular expression that whole names of modules are compared with.
+        """
+
+    @abstractmethod
+    def settle(self, layer: Any) -> None:
+        """Makes what peft has put in keep the rules of layers: the dtype of what is there, first values made anew."""
+
+    @abstractmethod
+    def merged(self, weight: Tensor, parts: Mapping[str, Tensor]) -> Tensor:
+        """The matrix (outputs, inputs) that computes what the adapted one does.
+
+        Args:
+            weight: the matrix as it was.
+            parts: the adapter's own tensors by the names that peft gives them, such as `lora_A`.
+        """
+
+    def __call__(self, network: Network) -> Network:
+        """Puts the adapters in their places.
+
+        Raises:
+            UserError: a target matches nothing, or what cannot be adapted; or the network has adapters already.
+        """
+        own = type(self).__name__
+        if any(hasattr(module, "base_layer") for module in network.modules()):
+            raise UserError(f"{own} finds adapters in the network already: list one adapter in model.transforms")
+        names = self.find(network)
+        peft = _package(own)
+        peft.inject_adapter_in_model(self.config(peft, "|".join(map(re.escape, names))), network, NAME)
+        for name in names:
+            layer: Any = network.get_submodule(name)
+            self.settle(layer)
+            layer.train(layer.base_layer.training)  # what is new trains, whatever the network does
+        return network
+
+    def find(self, network: Network) -> list[str]:
+        """The names of the modules that are adapted, in their order.
+
+        Raises:
+            UserError: a target matches nothing, or what cannot be adapted.
+        """
+        faults = {name: _fault(module, network) for name, module in network.named_modules() if _has_matrix(module)}
+        whole = [name for name, fault in faults.items() if not fault]
+        if self.targets == ALL:
+            if not whole:
+                raise UserError(f"the network has no matrices that {type(self).__name__} could adapt: leave it out")
+            return whole
+        patterns = [self.targets] if isinstance(self.targets, str) else self.targets
+        found = {name for pattern in patterns for name in self._matching(pattern, faults)}
+        return [name for name in whole if name in found]
+
+    def _matching(self, pattern: str, faults: Mapping[str, str]) -> Iterable[str]:
+        own = type(self).__name__
+        matched = [name for name in faults if fnmatchcase(name, pattern)]
+        if not matched:
+            whole = [name for name, fault in faults.items() if not fault]
+            close = near(pattern, whole)
+            meant = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(whole[:3])}"
+            raise UserError(
+                f"{pattern!r}, in {own}'s targets, is the name of no module that has a matrix: {meant} (* stands for "
+                f"any letters, {ALL} for all matrices of layers)"
+            )
+        if bad := [name for name in matched if faults[name]]:
+            raise UserError(
+                f"{pattern!r}, in {own}'s targets, matches {bad[0]}, which cannot be adapted ({faults[bad[0]]}): give "
+                f"patterns that leave it out, or {ALL}"
+            )
+        return matched
+
+
+def fresh(made: nn.Module, like: Tensor) -> nn.Module:
+    """A part on the device and in the dtype of what it is added to."""
+    return made.to(device=like.device, dtype=like.dtype)
+
+
+def _has_matrix(module: nn.Module) -> bool:
+    return any(parameter.dim() > 1 for parameter in module.parameters(recurse=False))
+
+
+def _fault(module: nn.Module, network: Network) -> str:
+    """Why a module with a matrix cannot be adapted; empty if it can."""
+    if getattr(module, "weight", None) is network.head_weight:
+        return "logits are made of its matrix itself"
+    if not isinstance(module, nn.Linear):
+        return f"its class is {type(module).__name__}, not Linear"
+    if type(module).forward is not nn.Linear.forward:
+        return f"{type(module).__name__} multiplies in a way of its own"
+    return ""
+
+
+def _package(purpose: str) -> Any:
+    """The package peft.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        return import_module("peft")
+    except ModuleNotFoundError as error:
+        if error.name != "peft":
+            raise
+        raise UserError(f"{purpose} needs the package peft: pip install 'lmkit[peft]'") from error

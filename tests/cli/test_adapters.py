@@ -1,0 +1,75 @@
+"""Adapters in a recipe: trained, stopped and gone on with, compiled, and rebuilt from a checkpoint."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lmkit.checkpoints import rebuild
+from tests.cli.test_fit import DROPOUT, KILL, LONG, rows
+from tests.conftest import RECIPES
+
+RECIPE = RECIPES / "gpt-small.yaml"
+LORA = "--model.transforms=[{class_path: LoRA, init_args: {rank: 4, dropout: 0.1, targets: ['*.attention.*']}}]"
+LAST = "version_0/checkpoints/last.ckpt"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("{targets: ['*.q_proj']}", "'*.q_proj', in LoRA's targets, is the name of no module that has a matrix"),
+        ("{rank: four}", "rank is four, but it must be int"),
+        ("{ranks: 4}", "LoRA has no parameter ranks"),
+    ],
+)
+def test_a_mistake_gets_one_line(run, toy, options, said):
+    transforms = f"--model.transforms=[{{class_path: LoRA, init_args: {options}}}]"
+    code, _, errors = run("fit", "-c", RECIPE, *toy, transforms)
+    assert code == 2
+    (line,) = [line for line in errors.splitlines() if line.startswith("lmkit: error: ")]
+    assert said in line
+    assert not Path("runs").exists()
+
+
+def test_a_run_with_adapters_is_trained_and_generated_from(run, toy):
+    code, _, errors = run(
+        "fit", "-c", RECIPE, *toy, "--model.transforms=[DoRA]", "--model.transforms.rank=4", "--name=r"
+    )
+    assert code == 0, errors
+    held = torch.load(f"runs/r/{LAST}")
+    state = {name.removeprefix("network."): value for name, value in held["state_dict"].items()}
+    assert len(held["optimizer_states"][0]["state"]) == len([name for name in state if ".lora_" in name]) == 3 * 12
+    assert held["lmkit"]["recipe"]["model"]["init_args"]["transforms"][0]["init_args"]["targets"] == "all-linear"
+    network = rebuild(f"runs/r/{LAST}").network
+    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
+    code, out, errors = run("generate", "runs/r", "--prompt=the", "--count=4")
+    assert code == 0, errors
+    assert out.startswith("the")
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_exactly(run, toy):
+    options = ["fit", "-c", RECIPE, *toy, *LONG, *DROPOUT, LORA]
+    assert run(*options, "--name=whole")[0] == 0
+    Path("KillAdapted.py").write_text(KILL.replace("Kill", "KillAdapted"))
+    with pytest.raises(SystemError, match="killed"):
+        run(*options, "--name=killed", "--plugins=KillAdapted.py", "--trainer.callbacks=KillAdapted")
+    code, _, errors = run(*options, "--name=killed", "--ckpt_path=last")
+    assert code == 0, errors
+    assert rows("runs/whole/version_0") == rows("runs/killed/version_0")
+    whole, killed = (torch.load(f"runs/{name}/{LAST}")["state_dict"] for name in ("whole", "killed"))
+    assert whole.keys() == killed.keys()
+    assert all(torch.equal(value, whole[name]) for name, value in killed.items())
+    other = ["--model.transforms.alpha=5", "--trainer.max_steps=12"]
+    code, _, errors = run(*options, "--name=killed", "--ckpt_path=last", *other)
+    assert code == 2
+    assert "another model (model.transforms[0].alpha was 32.0 and is 5.0)" in errors
+
+
+@pytest.mark.slow
+def test_compiled_is_the_same_run(run, toy):
+    options = ["fit", "-c", RECIPE, *toy, *LONG, "--trainer.precision=64-true", LORA]
+    assert run(*options, "--name=plain")[0] == 0
+    assert run(*options, "--name=compiled", "--model.compile=true")[0] == 0
+    for one, other in zip(rows("runs/plain/version_0"), rows("runs/compiled/version_0"), strict=True):
+        assert [float(x) for x in one.values()] == pytest.approx([float(x) for x in other.values()], rel=1e-5)
