@@ -13,7 +13,9 @@ def run(arguments: Sequence[str]) -> None:
     options = _parser().parse(arguments[1:])
     began = time.perf_counter()
     dtype = DTYPES[options.dtype] if options.dtype else None
-    done = export(options.source, options.out, dtype, options.shard, options.license, tuple(options.plugins))
+    done = export(
+        options.source, options.out, dtype, options.shard, options.license, tuple(options.plugins), merge=options.merge
+    )
     seconds = time.perf_counter() - began
     what = f"a {done.family}" if done.family else "a network with its own modelling code (trust_remote_code)"
     print(
@@ -32,5 +34,6 @@ def _parser() -> Parser:
     parser.add_argument("--dtype", type=kinds | None, default=None, help="of the weights; none as they are")
     parser.add_argument("--shard", type=int, default=SHARD, help="the most bytes of a file of weights")
     parser.add_argument("--license", type=str | None, default=None, help="for the model card, such as apache-2.0")
+    parser.add_argument("--merge", action="store_true", help="merge an adapter instead of writing it for peft")
     parser.add_argument("--plugins", type=list[str], default=[], help="plugin files, where the run's own have moved")
     return parser

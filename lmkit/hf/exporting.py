@@ -14,6 +14,7 @@ from lmkit.data.corpus import InvalidText, StandardLibrary
 from lmkit.data.tokenizer import for_raw_text
 from lmkit.data.whole_folder import whole_folder
 from lmkit.errors import RunError, UserError
+from lmkit.hf.adapters import write_adapter
 from lmkit.hf.card.facts import CardFacts, facts_of
 from lmkit.hf.card.licenses import license_fields
 from lmkit.hf.card.text import card
@@ -24,12 +25,16 @@ from lmkit.hf.shards import write_shards
 from lmkit.hf.source import Checkpoint
 from lmkit.hf.tables.anatomy import anatomy_of
 from lmkit.hf.tables.families import family_of
+from lmkit.hf.tables.rules import Rename, Rule
 from lmkit.hf.tokens.files import TokenizerFiles, of_any_class, write
 from lmkit.hf.weights import Ties
+from lmkit.network import Decoder
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 SHARD = 5_000_000_000
 """The most bytes of a file of weights."""
+BASE = "base"
+"""Where the network is that an adapter is for, within the adapter's folder."""
 TEXTS = 40
 """Documents of the standard library on which an export is compared."""
 
@@ -58,6 +63,7 @@ def export(
     license: str | None = None,
     plugins: tuple[str, ...] = (),
     overwrite: bool = False,
+    merge: bool = False,
 ) -> Exported:
     """Writes a folder that `from_pretrained` of transformers takes, reads it again there, and compares.
 
@@ -69,6 +75,8 @@ def export(
         license: for the model card, such as `apache-2.0`; none if there is none yet.
         plugins: files of the plugins it uses, where those that its recipe names are no longer there.
         overwrite: whether `out` may be there, and is replaced in the end.
+        merge: whether an adapter is merged into the network; else it is written in the format of peft, with the network
+            that it adapts in the folder `base` beside it.
 
     Raises:
         UserError: the checkpoint cannot be exported, or `out` is there.
@@ -78,29 +86,50 @@ def export(
     if out.exists() and not overwrite:
         raise UserError(f"{out} is there already: give a folder that is not, or remove it")
     license_fields(license, None)  # before any work is done
-    checkpoint = Checkpoint(source, dtype, plugins)
+    checkpoint = Checkpoint(source, dtype, plugins, merge)
     with whole_folder(out, remedy="choose another folder") as part:
-        family = write_model(checkpoint, part, shard)
-        receipt = _prove(checkpoint, part, family)
-        facts = _facts(checkpoint, out.name, family, receipt, license)
-        (part / "README.md").write_text(card(facts), encoding="utf-8")
+        base = part / BASE if checkpoint.adapter else part
+        base.mkdir(exist_ok=True)
+        written = write_model(checkpoint, base, shard)
+        receipt = _prove(checkpoint, base, written.family)
+        facts = _facts(checkpoint, out.name, written.family, receipt, license)
+        (base / "README.md").write_text(card(facts), encoding="utf-8")
+        if checkpoint.adapter:
+            network, state = checkpoint.adapted()
+            write_adapter(part, state, checkpoint.transforms, written.rules, base=BASE)
+            receipt = _compared(checkpoint, base, network, written.family, adapter=part)
+            (part / "README.md").write_text(card(replace(facts, receipt=receipt, base=BASE)), encoding="utf-8")
         shutil.rmtree(out, ignore_errors=True)
     tensors = checkpoint.state.values()
-    return Exported(family, sum(t.numel() for t in tensors), sum(t.nbytes for t in tensors), receipt)
+    return Exported(written.family, sum(t.numel() for t in tensors), sum(t.nbytes for t in tensors), receipt)
 
 
-def write_model(checkpoint: Checkpoint, folder: Path, shard: int) -> str | None:
-    """Writes config, weights and tokenizer; gives the family."""
+class Written(NamedTuple):
+    """A model's files.
+
+    Attributes:
+        family: the `model_type`; none for the network's own code.
+        rules: what the tensors of the files are in the network.
+    """
+
+    family: str | None
+    rules: list[Rule]
+
+
+def write_model(checkpoint: Checkpoint, folder: Path, shard: int) -> Written:
+    """Writes config, weights and tokenizer."""
     anatomy = anatomy_of(checkpoint.recipe, checkpoint.network)
     found = family_of(anatomy, checkpoint.former)
     if found is None:
         config = write_code(checkpoint.network, checkpoint.recipe, folder)
         named = {PREFIX + name: tensor.contiguous() for name, tensor in checkpoint.state.items()}
         write_shards(folder, named.items(), {name: tensor.nbytes for name, tensor in named.items()}, shard)
+        rules: list[Rule] = [Rename(PREFIX + name, name) for name in checkpoint.state]
     else:
         family, config = found
         ties = Ties(family, anatomy, checkpoint.state)
         write_shards(folder, ties.write(checkpoint.state), ties.sizes(checkpoint.state), shard)
+        rules = ties.rules
     former = checkpoint.former or {}
     as_it_came = config["model_type"] == former.get("model_type")
     write(folder, checkpoint.files if as_it_came else of_any_class(checkpoint.files))
@@ -108,7 +137,7 @@ def write_model(checkpoint: Checkpoint, folder: Path, shard: int) -> str | None:
     config["dtype"] = str(checkpoint.state["embedding.weight"].dtype).removeprefix("torch.")
     config.pop("torch_dtype", None)  # what dtype was called before
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    return config["model_type"] if found else None
+    return Written(config["model_type"] if found else None, rules)
 
 
 def _tokens(files: TokenizerFiles, config: dict[str, Any]) -> dict[str, Any]:
@@ -123,19 +152,36 @@ def _tokens(files: TokenizerFiles, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _prove(checkpoint: Checkpoint, folder: Path, family: str | None) -> Receipt:
-    """Reads a folder again; a tokenizer that its class builds otherwise than its file says is read by another class.
+    """Reads a model again; a tokenizer that its class builds otherwise than its file says is read by another class.
+
+    Raises:
+        RunError: it is another model.
+    """
+    try:
+        return _compared(checkpoint, folder, checkpoint.network, family)
+    except OtherTokens:
+        write(folder, of_any_class(checkpoint.files))
+        return _compared(checkpoint, folder, checkpoint.network, family)
+
+
+class OtherTokens(RunError):
+    """A folder whose texts are tokenized otherwise."""
+
+
+def _compared(
+    checkpoint: Checkpoint, folder: Path, network: Decoder, family: str | None, adapter: Path | None = None
+) -> Receipt:
+    """The receipt of a folder, and of the adapter that is put beside its model.
 
     Raises:
         RunError: it is another model.
     """
     tokenizer = for_raw_text(Tokenizer.from_str(checkpoint.kept["tokenizer"]), checkpoint.kept["end_of_document"])
     texts = [document.text for document in islice(StandardLibrary().documents(InvalidText()), TEXTS)]
-    receipt = check(folder, checkpoint.network, tokenizer, texts, own_code=family is None)
-    if receipt.alike < receipt.strings:
-        write(folder, of_any_class(checkpoint.files))
-        receipt = check(folder, checkpoint.network, tokenizer, texts, own_code=family is None)
+    receipt = check(folder, network, tokenizer, texts, own_code=family is None, adapter=adapter)
     if not receipt.passed:
-        raise RunError(
+        kind = OtherTokens if receipt.alike < receipt.strings else RunError
+        raise kind(
             f"the export of {checkpoint.path} is not the same model: {'; '.join(receipt.failures)}: no folder is kept"
         )
     return receipt

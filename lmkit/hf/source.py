@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -16,6 +16,8 @@ from lmkit.hf.tokens.files import TokenizerFiles
 from lmkit.layers.weights import fill
 from lmkit.network import Decoder, Network
 from lmkit.registry import build, load_plugins
+from lmkit.transforms import Transform, transformed
+from lmkit.transforms.merging import adapter_of, base_state, merged_state
 
 
 class Checkpoint:
@@ -25,18 +27,27 @@ class Checkpoint:
         source: a run's folder or a .ckpt file.
         dtype: of the weights to write; none for those that they have.
         plugins: files of the plugins it uses, where those that its recipe names are no longer there.
+        merge: whether an adapter is merged into the network that it adapts.
 
     Attributes:
         path: of the file.
         kept: what lmkit keeps in it, recipe and tokenizer.
         state: the network's tensors as they are to be written.
         network: with these numbers, in float32.
+        transforms: those of its recipe.
+        adapter: the one among them, to be written beside the network; none if there is none or it is merged.
 
     Raises:
         UserError: it holds no decoder that can be rebuilt.
     """
 
-    def __init__(self, source: str | Path, dtype: torch.dtype | None = None, plugins: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        source: str | Path,
+        dtype: torch.dtype | None = None,
+        plugins: tuple[str, ...] = (),
+        merge: bool = False,
+    ) -> None:
         self.path = checkpoints.find(source)
         self.held = checkpoints.read(self.path)
         if KEY not in self.held:
@@ -50,13 +61,26 @@ class Checkpoint:
             raise UserError(
                 f"{self.path} holds a network of class {type(network).__name__}, but only a Decoder can be exported"
             )
+        self.transforms = build(list[Transform], self.kept["recipe"]["model"]["init_args"].get("transforms") or [])
+        self._weights = checkpoints.weights(self.held)
+        state = merged_state(self._weights, self.transforms) if merge else base_state(self._weights)
+        self.adapter = None if merge else adapter_of(self.transforms)
         buffers = dict(network.named_buffers())  # such as a router's bias, which is kept in float32
-        state = checkpoints.weights(self.held)
-        self.state = {
+        self.state: dict[str, Tensor] = {
             name: tensor if name in buffers else tensor.to(dtype or tensor.dtype) for name, tensor in state.items()
         }
         fill(network, self.state)
         self.network = network.eval()
+
+    def adapted(self) -> tuple[Decoder, dict[str, Tensor]]:
+        """The network with its adapter, and its tensors, those of the network alone as they are written."""
+        names = {id(tensor): name for name, tensor in self._weights.items()}
+        base = {names[id(tensor)]: self.state[name] for name, tensor in base_state(self._weights).items()}
+        state = {**self._weights, **base}
+        with torch.device("meta"):
+            network = transformed(build(Callable[[], Decoder], self.recipe)(), self.transforms)
+        fill(network, state)
+        return cast(Decoder, network.eval()), state
 
     @cached_property
     def files(self) -> TokenizerFiles:

@@ -35,6 +35,7 @@ class CardFacts:
         recipe: of the run, without paths of the machine.
         receipt: of the export.
         versions: of packages the run was made with, beside those of the receipt.
+        base: where the model is that it is an adapter for, within its folder; none for a model by itself.
     """
 
     name: str
@@ -52,6 +53,7 @@ class CardFacts:
     recipe: Mapping[str, Any] | None = None
     receipt: Receipt | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    base: str | None = None
 
 
 def facts_of(checkpoint: Mapping[str, Any], run_folder: Path | None = None) -> CardFacts:

@@ -24,6 +24,20 @@ written = model.generate(**inputs, max_new_tokens=64, do_sample=True)
 print(tokenizer.decode(written[0], skip_special_tokens=True))
 ```"""
 
+_USE_ADAPTER = """\
+```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder = "."  # this folder
+tokenizer = AutoTokenizer.from_pretrained(f"{{folder}}/{base}"{trust})
+model = AutoModelForCausalLM.from_pretrained(f"{{folder}}/{base}"{trust})
+model = PeftModel.from_pretrained(model, folder)
+inputs = tokenizer("The", return_tensors="pt")
+written = model.generate(**inputs, max_new_tokens=64, do_sample=True)
+print(tokenizer.decode(written[0], skip_special_tokens=True))
+```"""
+
 _CHAT = """\
 It has a chat template:
 
@@ -46,7 +60,7 @@ def card(facts: CardFacts) -> str:
         _introduction(facts),
         _table(facts.shape),
         "## How to use it",
-        _USE.format(trust="" if facts.family else ", trust_remote_code=True"),
+        _use(facts),
         _CHAT if facts.chat else "",
         *_headed("Data", facts.data),
         *_headed("Tokenizer", facts.tokenizer),
@@ -62,14 +76,21 @@ def card(facts: CardFacts) -> str:
 def _front_matter(facts: CardFacts) -> str:
     fields: dict[str, Any] = {"language": list(facts.languages)} if facts.languages else {}
     fields |= license_fields(facts.license, facts.license_link)
-    fields |= {"library_name": "transformers", "pipeline_tag": "text-generation"}
+    library = "peft" if facts.base else "transformers"
+    fields |= {"library_name": library, "pipeline_tag": "text-generation"}
     fields["tags"] = ["lmkit", *(["conversational"] if facts.chat else []), *([] if facts.family else ["custom_code"])]
     return f"---\n{yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)}---\n\n"
 
 
+def _use(facts: CardFacts) -> str:
+    trust = "" if facts.family else ", trust_remote_code=True"
+    return _USE_ADAPTER.format(base=facts.base, trust=trust) if facts.base else _USE.format(trust=trust)
+
+
 def _introduction(facts: CardFacts) -> str:
     size = f" of {facts.parameters:,} parameters" if facts.parameters else ""
-    lines = [f"A language model{size}, exported by lmkit."]
+    what = f"An adapter for the language model in `{facts.base}`, together" if facts.base else "A language model"
+    lines = [f"{what}{size}, exported by lmkit."]
     if facts.family:
         lines += [f"`transformers` has its architecture, `{facts.family}`: no code comes with it."]
     else:

@@ -28,8 +28,9 @@ def answer(asked: dict[str, Any], work: Path) -> dict[str, Any]:
     """Reads the model and the tokenizer and answers what is asked.
 
     Args:
-        asked: `folder`; `own_code`, whether code in it may be run; `batches` of token rows; a `prompt` of tokens and
-            the number of tokens to continue it by, `steps`; `strings` to tokenize.
+        asked: `folder`; `adapter`, a folder of one, or nothing; `own_code`, whether code in the former may be run;
+            `batches` of token rows; a `prompt` of tokens and the number of tokens to continue it by, `steps`; `strings`
+            to tokenize.
         work: where the logits of each batch and of the continuation are written (B, T, V).
     """
     import torch  # noqa: PLC0415 (after lmkit is refused)
@@ -45,6 +46,10 @@ def answer(asked: dict[str, Any], work: Path) -> dict[str, Any]:
         ignore_mismatched_sizes=True,  # they are listed then
     )
     model, loading = loaded
+    if asked["adapter"]:
+        from peft import PeftModel  # noqa: PLC0415
+
+        model = PeftModel.from_pretrained(model, asked["adapter"])
     with torch.inference_mode():
         for number, rows in enumerate(asked["batches"]):
             save_file({"logits": model(torch.tensor(rows)).logits.contiguous()}, work / f"logits-{number}.safetensors")

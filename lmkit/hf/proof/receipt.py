@@ -86,7 +86,12 @@ class Receipt(NamedTuple):
 
 
 def check(
-    folder: Path, network: Decoder, tokenizer: Tokenizer, texts: Sequence[str], own_code: bool = False
+    folder: Path,
+    network: Decoder,
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    own_code: bool = False,
+    adapter: Path | None = None,
 ) -> Receipt:
     """Has `transformers` read a folder in a fresh process, and compares what it finds with the network.
 
@@ -96,6 +101,7 @@ def check(
         tokenizer: the network's.
         texts: real ones, such as of the validation documents; a few thousand characters are enough.
         own_code: whether the folder has code of its own, which is run then.
+        adapter: a folder with an adapter that peft puts beside the model; none for the model alone.
 
     Raises:
         UserError: `transformers` is missing, or could not read the folder.
@@ -104,7 +110,7 @@ def check(
     asked = questions(network, tokenizer, texts)
     with tempfile.TemporaryDirectory(prefix="lmkit-receipt-") as made:
         work = Path(made)
-        found = ask(folder.resolve(), asked, own_code, work)
+        found = ask(folder.resolve(), asked, own_code, work, adapter)
         return compare(network, tokenizer, asked, found, work)
 
 
@@ -116,9 +122,10 @@ def _versions() -> dict[str, str]:
     return {"torch": torch.__version__, **needed, "lmkit": lmkit.__version__}
 
 
-def ask(folder: Path, asked: Questions, own_code: bool, work: Path) -> dict[str, Any]:
+def ask(folder: Path, asked: Questions, own_code: bool, work: Path, adapter: Path | None = None) -> dict[str, Any]:
     """Has the reader answer in a folder `work`, where it leaves the logits; gives what else it found."""
     request = {"folder": str(folder), "own_code": own_code, "batches": [rows.tolist() for _, rows in batches(asked)]}
+    request |= {"adapter": str(adapter.resolve()) if adapter else None}
     request |= {"prompt": asked.prompt, "steps": asked.steps, "strings": asked.strings}
     (work / "asked.json").write_text(json.dumps(request), encoding="utf-8")
     if reason := run_reader(work):
