@@ -142,4 +142,5 @@ def rebuild(path: str | Path, plugins: tuple[str, ...] = ()) -> Rebuilt:
         if name.startswith("network.")
     }
     network.load_state_dict(weights)
-    return Rebuilt(network.eval(), for_raw_text(Tokenizer.from_str(kept["tokenizer"])), kept["end_of_document"])
+    end = kept["end_of_document"]
+    return Rebuilt(network.eval(), for_raw_text(Tokenizer.from_str(kept["tokenizer"]), end), end)

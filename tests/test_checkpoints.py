@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lmkit.checkpoints import read, rebuild
+from lmkit.data import tokenizer as tokenizing
 from lmkit.errors import UserError
 from tests.conftest import RECIPES
 
@@ -38,3 +39,16 @@ def test_a_rebuilt_tokenizer_reads_a_prompt_as_it_read_the_corpus(run, toy):
     ids = rebuilt.tokenizer.encode("a<|endoftext|>b", add_special_tokens=False).ids
     assert rebuilt.end_of_document not in ids
     assert rebuilt.tokenizer.decode(ids, skip_special_tokens=False) == "a<|endoftext|>b"
+
+
+def test_an_end_that_only_the_tokenizers_folder_named_is_kept(run, toy, texts):
+    made = tokenizing.train(iter([(texts / "0.txt").read_text()]), 290)
+    made.add_special_tokens(["<|stop|>"])
+    Path("own").mkdir()
+    Path("own/tokenizer.json").write_text(made.to_str().replace("<|endoftext|>", "<|first|>"))
+    Path("own/tokenizer_config.json").write_text('{"eos_token": "<|stop|>"}')
+    code, _, err = run("fit", "-c", RECIPES / "gpt-small.yaml", *toy, "--data.tokenizer=own")
+    assert code == 0, err
+    rebuilt = rebuild(Path("runs/gpt-small/version_0/checkpoints/last.ckpt"))
+    assert rebuilt.tokenizer.id_to_token(rebuilt.end_of_document) == "<|stop|>"
+    assert rebuilt.end_of_document not in rebuilt.tokenizer.encode("a<|stop|>b", add_special_tokens=False).ids

@@ -50,7 +50,8 @@ class Preparation:
             raise UserError(f"validation_fraction {self.validation_fraction} needs to be between 0 and 1, as 0.05")
         words: object = self.vocab_size
         if self.tokenizer is not None:
-            words = blake2b(tokenizing.load(self.tokenizer).to_str().encode()).hexdigest()
+            tokenizer, end = tokenizing.load_with_end(self.tokenizer)
+            words = [blake2b(tokenizer.to_str().encode()).hexdigest(), end]
         parts = [FORMAT, tokenizers.__version__, self.source.key(), split, words]
         if self.filters:
             parts.append([identity(keep) for keep in self.filters])
@@ -85,11 +86,13 @@ def prepare(wanted: Preparation) -> Path:
 
 def _build(wanted: Preparation, folder: Path) -> None:
     if wanted.tokenizer is not None:
-        tokenizer = tokenizing.load(wanted.tokenizer)
+        tokenizer, end = tokenizing.load_with_end(wanted.tokenizer)
     else:
         tokenizer = tokenizing.train(_sample(wanted), wanted.vocab_size)
+        end = tokenizing.end_of_document(tokenizer)
     (folder / "tokenizer.json").write_text(tokenizer.to_str(pretty=True))
-    train, validation = (StoreWriter(folder / name, tokenizer) for name in ("train", "validation"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": tokenizer.id_to_token(end)}))
+    train, validation = (StoreWriter(folder / name, tokenizer, end=end) for name in ("train", "validation"))
     invalid, tallies = InvalidText(), tallies_of(wanted.filters)
     for document in read(wanted.source, wanted.filters, invalid, tallies):
         (validation if _is_held_out(wanted, document.text) else train).add(document.text)

@@ -27,11 +27,20 @@ _BATCH_CHARACTERS = 1 << 20  # encoded at once: the encoder needs some hundred b
 class StoreWriter:
     """Writes documents to a store, in memory that does not grow with their number."""
 
-    def __init__(self, folder: Path, tokenizer: Tokenizer, shard_tokens: int = SHARD_TOKENS) -> None:
-        """Makes `folder`, whose parent exists; `shard_tokens` is the size of its files in tokens."""
+    def __init__(
+        self, folder: Path, tokenizer: Tokenizer, shard_tokens: int = SHARD_TOKENS, end: int | None = None
+    ) -> None:
+        """Makes `folder`.
+
+        Args:
+            folder: its parent exists.
+            tokenizer: to encode the documents with.
+            shard_tokens: the size of the folder's files in tokens.
+            end: the id of the token that ends a document; none: the known one.
+        """
         folder.mkdir()
         self._folder, self._tokenizer, self._shard_tokens = folder, tokenizer, shard_tokens
-        self._end = end_of_document(tokenizer)
+        self._end = end_of_document(tokenizer) if end is None else end
         self._dtype = np.dtype("<u2" if vocab_size_used(tokenizer) <= 2**16 else "<u4")
         self._waiting: list[str] = []
         self._characters = 0

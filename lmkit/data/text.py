@@ -56,7 +56,7 @@ class Text(LightningDataModule):
             validation_source: The same, to validate on, unfiltered; none holds out documents of `source`.
             validation_fraction: Share of the documents of `source` held out where there is no `validation_source`.
             documents: "joined" lets a row's tokens attend across documents, "separate" numbers them to prevent it.
-            tokenizer: Path of a tokenizer.json; none trains a byte-level BPE on the training documents.
+            tokenizer: Path of a tokenizer.json or its folder; none trains a byte-level BPE on the training documents.
             vocab_size: Most tokens of the tokenizer that is trained, at least 257; unused where one is given.
             context: Tokens a row.
             batch_size: Sequences an optimizer step, over all ranks and accumulated micro-batches.

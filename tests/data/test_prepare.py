@@ -173,3 +173,23 @@ def test_the_slower_of_two_uses_the_winners(wanted: Preparation, cache: Path, mo
     monkeypatch.setattr(preparing, "_build", overtaken)
     assert (prepare(wanted) / "winner").exists()
     assert list(cache.iterdir()) == [wanted.folder()]
+
+
+def test_an_end_that_only_the_tokenizers_folder_names_ends_documents(tmp_path: Path, corpus: Path) -> None:
+    made = tokenizing.train(iter(all_texts()), 300)
+    made.add_special_tokens(["<|over|>", "<|stop|>"])
+    text = made.to_str().replace("<|endoftext|>", "<|first|>")
+    for name in ("<|over|>", "<|stop|>"):
+        own = tmp_path / name.strip("<|>")
+        own.mkdir()
+        (own / "tokenizer.json").write_text(text)
+        (own / "tokenizer_config.json").write_text(json.dumps({"eos_token": name}))
+        folder = prepare(Preparation(Files(str(corpus)), None, 0.2, str(own), 300))
+        loaded, end = tokenizing.load_with_end(folder)
+        store = TokenStore(folder / "train")
+        assert loaded.id_to_token(end) == name
+        assert store.end_of_document == end
+        assert store.documents == (store.read(0, len(store)) == end).sum() - 1 > 10
+    with pytest.raises(UserError, match="no end-of-document token"):
+        (own / "tokenizer_config.json").unlink()
+        prepare(Preparation(Files(str(corpus)), None, 0.2, str(own), 300))
