@@ -41,8 +41,10 @@ class Architecture:
                 said.append(str(error))
             except (UserError, KeyError):  # of a part that the network has not, which differs then too
                 continue
-        said = [*said, *_differences(closed(anatomy), closed(again.complete()))]
-        return {f"{self.name}.{key}": value for key, value in config.items() if not key.startswith(UNWRITTEN)}, said
+        said += _differences(closed(anatomy), closed(again.complete()))
+        return {f"{self.name}.{key}": value for key, value in config.items() if not key.startswith(UNWRITTEN)}, list(
+            dict.fromkeys(said)
+        )
 
 
 def closed(anatomy: Anatomy) -> Anatomy:

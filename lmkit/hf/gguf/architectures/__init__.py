@@ -14,9 +14,9 @@ from lmkit.hf.gguf.architectures.smollm3 import SMOLLM3
 from lmkit.hf.gguf.architectures.stablelm import STABLELM
 
 ARCHITECTURES: tuple[Architecture, ...] = (
+    QWEN2,
     LLAMA,
     MIXTRAL,
-    QWEN2,
     QWEN3,
     QWEN3_MOE,
     GPT2,

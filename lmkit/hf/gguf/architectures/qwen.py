@@ -30,7 +30,7 @@ QK_NORM = (
 
 QWEN2 = Architecture(
     name="qwen2",
-    keys=(*PARTS, EQUAL_HEADS, *GATED),
+    keys=(*PARTS, EQUAL_HEADS, Is("attention.bias", True), *GATED),
     weights=(*EMBEDDINGS, *ATTENTION, *FEED_FORWARD, *NORMS),
 )
 QWEN3 = Architecture(

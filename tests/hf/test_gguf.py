@@ -1,0 +1,246 @@
+"""GGUF files read back by the package `gguf`: each tensor, each key; and what is refused, before anything is written."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lmkit.errors import UserError
+from lmkit.hf.gguf import Gguf, Kind
+from lmkit.hf.gguf.splits import GPT4
+from lmkit.hf.tables.families import FAMILIES
+from lmkit.hf.weights import Ties
+from tests.hf.gguf_networks import CONFIGS, anatomy, network
+from tests.hf.gguf_tokenizers import byte_level, files, sentence_piece
+from tests.hf.toy_tokenizers import SHAPES
+
+gguf = pytest.importorskip("gguf")
+
+TURNED = {"llama": ("attn_q", "attn_k"), "smollm3": ("attn_q", "attn_k")}
+NAMES = {"qwen3_moe": "qwen3moe", "gemma3_text": "gemma3", "olmo3": "olmo2", "gpt_neox": "gptneox"}
+KINDS: tuple[Kind, ...] = ("f32", "f16", "q8_0")
+
+
+def written(folder: Path, name: str, kind: Kind, tokenizer=None, **changed: Any):
+    parts = anatomy(name, **changed)
+    made = network(parts)
+    file = folder / "model.gguf"
+    Gguf(parts, made.state_dict(), tokenizer, "a model").write(file, kind)
+    return parts, made, gguf.GGUFReader(file)
+
+
+def tensors_of(reader) -> dict[str, np.ndarray]:
+    return {
+        tensor.name: gguf.quants.dequantize(tensor.data, tensor.tensor_type).reshape(tuple(tensor.shape[::-1]))
+        for tensor in reader.tensors
+    }
+
+
+def keys_of(reader) -> dict[str, Any]:
+    return {name: field.contents() for name, field in reader.fields.items() if not name.startswith("GGUF.")}
+
+
+@pytest.mark.parametrize("name", ["qwen2", "qwen3", "olmo2", "olmo3", "stablelm", "llama-biases", "gemma2", "smollm3"])
+def test_tensors_have_the_names_and_numbers_that_the_package_gives_those_of_hugging_face(tmp_path, name):
+    parts, made, reader = written(tmp_path, name, "f32")
+    family, architecture, _ = CONFIGS[name]
+    number = next(key for key, value in gguf.MODEL_ARCH_NAMES.items() if value == architecture)
+    names = gguf.get_tensor_name_map(number, parts.whole["depth"])
+    found = tensors_of(reader)
+    shapes = made.state_dict()
+    for theirs, tensor in Ties(FAMILIES[family], parts, shapes).write(shapes):
+        ours = found.pop(names.get_name(theirs, try_suffixes=(".weight", ".bias")))
+        expected = tensor.numpy()
+        if any(f".{part}_proj." in theirs for part in "qk") and architecture in TURNED:
+            heads = parts.whole["heads"] if ".q_proj." in theirs else parts.layers[0]["attention.kv_heads"]
+            expected = side_by_side(expected, heads)
+        if architecture == "gemma2" and "norm" in theirs:
+            expected = expected + 1
+        np.testing.assert_array_equal(ours, expected)
+    assert set(found) <= {"output.weight"}
+
+
+def side_by_side(rows: np.ndarray, heads: int) -> np.ndarray:
+    """Of each head the rows i and i + K / 2 next to each other."""
+    width = len(rows) // heads
+    order = [head * width + i + half for head in range(heads) for i in range(width // 2) for half in (0, width // 2)]
+    return rows[order]
+
+
+@pytest.mark.parametrize("name", ["llama", "deepseek_v3", "gpt_oss"])
+def test_numbers_are_those_of_float32_but_for_their_kind(tmp_path, name):
+    full, half, eighth = (tensors_of(written(tmp_path, name, kind)[2]) for kind in KINDS)
+    kinds = {tensor.name: tensor.tensor_type for tensor in written(tmp_path, name, "q8_0")[2].tensors}
+    assert gguf.GGMLQuantizationType.Q8_0 in kinds.values()
+    for tensor, numbers in full.items():
+        kept = numbers.ndim == 1 or tensor.endswith((".bias", "gate_inp.weight"))
+        np.testing.assert_array_equal(half[tensor], numbers if kept else numbers.astype(np.float16))
+        if kinds[tensor] == gguf.GGMLQuantizationType.Q8_0:
+            expected = gguf.quants.quantize(numbers, gguf.GGMLQuantizationType.Q8_0)
+            expected = gguf.quants.dequantize(expected, gguf.GGMLQuantizationType.Q8_0)
+            np.testing.assert_array_equal(eighth[tensor], expected)
+            assert np.abs(eighth[tensor] - numbers).max() < np.abs(numbers).max() / 200
+        else:
+            np.testing.assert_array_equal(eighth[tensor], half[tensor])
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_network_is_its_architecture_and_its_keys_are_all_there(tmp_path, name):
+    parts, made, reader = written(tmp_path, name, "q8_0")
+    architecture = CONFIGS[name][1]
+    keys = keys_of(reader)
+    assert keys["general.architecture"] == architecture
+    assert keys["general.name"] == "a model"
+    assert keys["general.file_type"] == 7
+    assert keys[f"{architecture}.block_count"] == parts.whole["depth"]
+    assert keys[f"{architecture}.context_length"] == 64
+    assert keys[f"{architecture}.vocab_size"] == 96
+    counted = sum(tensor.numel() for tensor in made.state_dict().values())
+    more = sum(int(t.n_elements) for t in reader.tensors if t.name.startswith("rope_"))
+    if parts.whole["tied"] and any(tensor.name == "output.weight" for tensor in reader.tensors):
+        more += parts.whole["vocab_size"] * parts.whole["dim"]
+    assert sum(int(tensor.n_elements) for tensor in reader.tensors) == counted + more
+
+
+def test_keys_of_windows_rotation_and_experts_are_the_networks(tmp_path):
+    keys = keys_of(written(tmp_path, "gemma3", "f32")[2])
+    assert keys["gemma3.attention.sliding_window"] == 8
+    assert keys["gemma3.attention.sliding_window_pattern"] == [True] * 5 + [False]
+    assert (keys["gemma3.rope.freq_base"], keys["gemma3.rope.freq_base_swa"]) == (1e6, 1e4)
+    assert (keys["gemma3.rope.scaling.type"], keys["gemma3.rope.scaling.factor"]) == ("linear", 4.0)
+    keys = keys_of(written(tmp_path, "deepseek_v3-yarn", "f32")[2])
+    assert keys["deepseek2.rope.scaling.yarn_log_multiplier"] == pytest.approx(0.07)
+    assert (keys["deepseek2.expert_count"], keys["deepseek2.expert_used_count"]) == (8, 2)
+    assert keys["deepseek2.leading_dense_block_count"] == 1
+    assert keys["deepseek2.attention.head_count_kv"] == 1
+    keys = keys_of(written(tmp_path, "llama-yarn-amplitude", "f32")[2])
+    assert keys["llama.rope.scaling.attn_factor"] == pytest.approx(1.5 / (0.1 * np.log(4) + 1))
+
+
+REFUSED = [
+    ("mistral", {"sliding_window": 8}, "attention.window is 8"),
+    ("gemma2", {"query_pre_attn_scalar": 5}, "attention.scale is"),
+    ("gemma2", {"final_logit_softcapping": None}, "soft_cap of logits"),
+    ("qwen3_moe", {"norm_topk_prob": False}, "feed_forward.router.normalise is False"),
+    ("qwen3_moe", {"mlp_only_layers": [0]}, "feed_forward"),
+    ("smollm3", {"no_rope_layers": [1, 0, 1, 0]}, "position is"),
+    ("smollm3", {"attention_bias": True}, "attention.out_bias is True"),
+    ("stablelm", {"qk_layernorm": True}, "attention.qk_norm is 'LayerNorm'"),
+    ("deepseek_v3", {"q_lora_rank": None}, "latent of queries"),
+    ("deepseek_v3", {"n_shared_experts": 0}, "experts that all tokens share"),
+    ("olmo3", {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}}, "attention.window is 8"),
+    ("gpt2", {"activation_function": "relu"}, "activation is 'ReLU'"),
+    ("phi3-longrope", {"sliding_window": 8}, "attention.window is 8"),
+]
+
+
+@pytest.mark.parametrize(("name", "changed", "reason"), REFUSED)
+def test_what_llama_cpp_computes_otherwise_is_refused_in_one_line(name, changed, reason):
+    parts = anatomy(name, **changed)
+    made = network(parts)
+    with pytest.raises(UserError, match=reason) as raised:
+        Gguf(parts, made.state_dict(), None, "x")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_ramp_at_no_whole_pairs_is_refused():
+    rope = dict(CONFIGS["gpt_oss"][2]["rope_parameters"], truncate=False)
+    parts = anatomy("gpt_oss", rope_parameters=rope)
+    with pytest.raises(UserError, match="whole pairs"):
+        Gguf(parts, network(parts).state_dict(), None, "x")
+
+
+def test_a_file_is_there_whole_or_not_at_all(tmp_path):
+    parts = anatomy("llama")
+    made = network(parts)
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"what was there")
+    with torch.no_grad():
+        made.blocks[-1].feed_forward.out.weight[0, 0] = 1e6
+    model = Gguf(parts, made.state_dict(), None, "x")
+    with pytest.raises(UserError, match="beyond 65504"):
+        model.write(file, "f16")
+    assert file.read_bytes() == b"what was there"
+    assert [path.name for path in tmp_path.iterdir()] == ["model.gguf"]
+    model.write(file, "f32")
+    assert file.read_bytes()[:4] == b"GGUF"
+    with pytest.raises(UserError, match="cannot write"):
+        model.write(tmp_path / "no folder" / "model.gguf", "f32")
+
+
+def test_weights_of_bfloat16_are_written_as_they_are(tmp_path):
+    parts = anatomy("llama")
+    made = network(parts).bfloat16()
+    Gguf(parts, made.state_dict(), None, "x").write(tmp_path / "model.gguf", "f32")
+    found = tensors_of(gguf.GGUFReader(tmp_path / "model.gguf"))["token_embd.weight"]
+    np.testing.assert_array_equal(found, made.embedding.weight.detach().float().numpy())
+
+
+def test_without_the_package_it_is_said_how_to_get_it(tmp_path, monkeypatch):
+    parts = anatomy("llama")
+    model = Gguf(parts, network(parts).state_dict(), None, "x")
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(UserError, match="pip install 'lmkit\\[gguf\\]'"):
+        model.write(tmp_path / "model.gguf", "f16")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_byte_level_tokenizer_is_all_there(tmp_path):
+    made = byte_level((GPT4,), ignore_merges=True)
+    config = {"eos_token": "<|im_end|>", "chat_template": "{{ messages }}", "pad_token": "<|endoftext|>"}
+    _, _, reader = written(tmp_path, "llama", "f32", files(tmp_path / "t", made, **config), vocab_size=1002)
+    keys = {name.removeprefix("tokenizer."): value for name, value in keys_of(reader).items()}
+    assert (keys["ggml.model"], keys["ggml.pre"]) == ("gpt2", "llama-bpe")
+    assert keys["ggml.tokens"][:1000] == [made.id_to_token(number) for number in range(1000)]
+    assert keys["ggml.tokens"][1000:] == ["[PAD1000]", "[PAD1001]"]
+    assert keys["ggml.token_type"] == [3, 3] + [1] * 998 + [5, 5]
+    assert keys["ggml.merges"] == [" ".join(pair) for pair in json.loads(made.to_str())["model"]["merges"]]
+    assert (keys["ggml.eos_token_id"], keys["ggml.padding_token_id"]) == (1, 0)
+    assert (keys["ggml.add_bos_token"], keys["ggml.add_eos_token"]) == (False, False)
+    assert keys["chat_template"] == "{{ messages }}"
+
+
+def test_a_tokenizer_of_sentencepiece_has_scores_by_its_merges(tmp_path):
+    made = sentence_piece(prefix=True)
+    tokenizer = files(tmp_path / "t", made, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    _, _, reader = written(tmp_path, "llama", "f32", tokenizer, vocab_size=700)
+    keys = {name.removeprefix("tokenizer.ggml."): value for name, value in keys_of(reader).items()}
+    assert (keys["model"], keys["add_space_prefix"], keys["add_bos_token"]) == ("llama", True, True)
+    assert keys["token_type"][:4] == [2, 3, 3, 6]
+    merges = ["".join(pair) for pair in json.loads(made.to_str())["model"]["merges"]]
+    scores = dict(zip(keys["tokens"], keys["scores"], strict=True))
+    assert [scores[token] for token in dict.fromkeys(merges)] == [-n for n in range(len(set(merges)))]
+
+
+def test_lmkits_own_tokenizer_is_written_with_a_remark(tmp_path):
+    from lmkit.data.tokenizer import _SPLIT
+
+    parts = anatomy("llama", vocab_size=1000)
+    model = Gguf(parts, network(parts).state_dict(), files(tmp_path, byte_level((_SPLIT,))), "x")
+    assert len(model.remarks) == 1 and "superbpe" in model.remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("shape", "reason"),
+    [
+        ("unigram", "the tokenizer is Unigram"),
+        ("metaspace", "merges are not as SentencePiece's"),
+        ("own", "does not cut text as this tokenizer does"),
+        ("small", "the network 96 rows"),
+    ],
+)
+def test_tokenizers_that_llama_cpp_has_not_are_refused_in_one_line(tmp_path, shape, reason):
+    from lmkit.hf.tokenizer_files import read
+
+    if shape in SHAPES:
+        tokenizer = read(SHAPES[shape](tmp_path))
+    else:
+        tokenizer = files(tmp_path, byte_level(("[a-z]+|.",) if shape == "own" else (GPT4,)))
+    parts = anatomy("llama", vocab_size=96 if shape == "small" else 1000)
+    with pytest.raises(UserError, match=reason) as raised:
+        Gguf(parts, network(parts).state_dict(), tokenizer, "x")
+    assert "\n" not in str(raised.value)
