@@ -42,7 +42,8 @@ CONFIGS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "llama-llama3": (
         "llama",
         "llama",
-        llama(rope_type="llama3", **OLD, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0) | {"tie_word_embeddings": True},
+        llama(rope_type="llama3", **OLD, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0)
+        | {"tie_word_embeddings": True},
     ),
     "llama-yarn": ("llama", "llama", SILU | {"rope_parameters": YARN}),
     "llama-yarn-amplitude": ("llama", "llama", SILU | {"rope_parameters": YARN | {"attention_factor": 1.5}}),
@@ -103,6 +104,11 @@ CONFIGS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "deepseek2",
         SILU | LATENT | {"rope_parameters": YARN | {"mscale": 0.7, "mscale_all_dim": 0.7}},
     ),
+    "deepseek_v3-plain-queries": (
+        "deepseek_v3",
+        "deepseek2",
+        SILU | LATENT | {"num_hidden_layers": 26, "q_lora_rank": None, "first_k_dense_replace": 25},
+    ),
     "gpt_oss": (
         "gpt_oss",
         "gpt-oss",
@@ -133,4 +139,3 @@ def network(parts: Anatomy, seed: int = 0) -> Decoder:
         for tensor in made.state_dict().values():
             tensor.add_(torch.randn_like(tensor) * 0.1)
     return made.eval()
-

@@ -1,4 +1,4 @@
-"""GGUF files read back by the package `gguf`: each tensor, each key; and what is refused, before anything is written."""
+"""GGUF files read back by the package `gguf`, tensors and keys, and what is refused before anything is written."""
 
 import json
 import sys
@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from lmkit.data.tokenizer import _SPLIT
 from lmkit.errors import UserError
 from lmkit.hf.gguf import Gguf, Kind
 from lmkit.hf.gguf.splits import GPT4
 from lmkit.hf.tables.families import FAMILIES
+from lmkit.hf.tokenizer_files import read
 from lmkit.hf.weights import Ties
 from tests.hf.gguf_networks import CONFIGS, anatomy, network
 from tests.hf.gguf_tokenizers import byte_level, files, sentence_piece
@@ -217,8 +219,6 @@ def test_a_tokenizer_of_sentencepiece_has_scores_by_its_merges(tmp_path):
 
 
 def test_lmkits_own_tokenizer_is_written_with_a_remark(tmp_path):
-    from lmkit.data.tokenizer import _SPLIT
-
     parts = anatomy("llama", vocab_size=1000)
     model = Gguf(parts, network(parts).state_dict(), files(tmp_path, byte_level((_SPLIT,))), "x")
     assert len(model.remarks) == 1 and "superbpe" in model.remarks[0]
@@ -234,8 +234,6 @@ def test_lmkits_own_tokenizer_is_written_with_a_remark(tmp_path):
     ],
 )
 def test_tokenizers_that_llama_cpp_has_not_are_refused_in_one_line(tmp_path, shape, reason):
-    from lmkit.hf.tokenizer_files import read
-
     if shape in SHAPES:
         tokenizer = read(SHAPES[shape](tmp_path))
     else:

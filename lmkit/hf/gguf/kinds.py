@@ -3,7 +3,6 @@
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from lmkit.errors import UserError
@@ -57,8 +56,9 @@ def array_of(name: str, tensor: Tensor, form: Form) -> Any:
     Raises:
         UserError: it holds a number that float16 does not.
     """
-    numbers = tensor.float().contiguous().numpy()
-    if form.kind == "f16" and not torch.isfinite(tensor.half()).all():
-        raise UserError(f"{name} holds numbers beyond 65504, the largest of float16: export another kind, such as f32")
     gguf = needed()
-    return gguf.quants.quantize(numbers, gguf.GGMLQuantizationType[form.kind.upper()])
+    numbers = tensor.float().contiguous().numpy()
+    array = gguf.quants.quantize(numbers, gguf.GGMLQuantizationType[form.kind.upper()])
+    if form.kind == "f16" and not np.isfinite(array).all():
+        raise UserError(f"{name} holds numbers beyond 65504, the largest of float16: export another kind, such as f32")
+    return array

@@ -31,9 +31,9 @@ class Rope(Entry):
         width: the option that tells the width of a head.
     """
 
-    theirs = (
-        "rope.freq_base", "rope.dimension_count", "rope.scaling.type", "rope.scaling.factor", "rope.scaling.attn_factor",
-        "rope.scaling.original_context_length", "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow",
+    theirs: tuple[str, ...] = (
+        "rope.freq_base", "rope.dimension_count", "rope.scaling.type", "rope.scaling.factor",
+        "rope.scaling.attn_factor", "rope.scaling.original_context_length", "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow",
         UNWRITTEN + "position",
     )  # fmt: skip
 

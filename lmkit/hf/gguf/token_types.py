@@ -19,14 +19,16 @@ def typed(tokenizer: Tokenizer, held: Mapping[str, Any], size: int) -> tuple[lis
     Args:
         tokenizer: whose tokens.
         held: its tokenizer.json.
-        size: the rows of the embedding; those past the tokenizer's get names of their own.
+        size: the rows of the embedding; those past the tokenizer's get names of their own, and added tokens past the
+            rows, such as Gemma 3's for images, are left out.
 
     Raises:
         UserError: there are more tokens than rows.
     """
-    if (used := vocab_size_used(tokenizer)) > size:
+    added = tokenizer.get_added_tokens_decoder()
+    used = vocab_size_used(tokenizer)
+    if any(number not in added for number in range(size, used)):
         raise UserError(f"the tokenizer has ids up to {used - 1}, but the network {size} rows: give its own tokenizer")
-    added = {number: token for number, token in tokenizer.get_added_tokens_decoder().items()}
     unknown = held["model"].get("unk_token")
     tokens, types = [], []
     for number in range(size):

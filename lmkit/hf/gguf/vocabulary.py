@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 
 from lmkit.errors import UserError
 from lmkit.hf.gguf import byte_level, sentence_piece
-from lmkit.hf.gguf.token_types import typed
+from lmkit.hf.gguf.token_types import USER_DEFINED, typed
 from lmkit.hf.tokenizer_files import TokenizerFiles
 
 PREFIX = "tokenizer.ggml."
@@ -44,6 +44,8 @@ def vocabulary_of(files: TokenizerFiles | None, size: int) -> Vocabulary:
     tokens, types = typed(tokenizer, held, size)
     form = sentence_piece if sentence_piece.is_one(held) else byte_level
     keys, remarks = form.keys_of(held, tokens)
+    if form is sentence_piece:  # of added tokens llama.cpp looks for the text as it comes
+        tokens = [token.replace("▁", " ") if kind == USER_DEFINED else token for token, kind in zip(tokens, types)]
     remarks += _of_added_tokens(held)
     keys |= {"tokens": tokens, "token_type": types} | _ids(files, tokenizer) | _around(files, tokenizer)
     keys = {PREFIX + key: value for key, value in keys.items()}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lmkit.errors import UserError
-from lmkit.hf.gguf.architecture import Architecture, chosen
+from lmkit.hf.gguf.architecture import chosen
 from lmkit.hf.gguf.architectures import ARCHITECTURES
 from lmkit.hf.gguf.kinds import FILE_TYPES, Kind, array_of, form_of
 from lmkit.hf.gguf.package import needed
@@ -69,7 +69,9 @@ class Gguf:
             writer.close()
             part.replace(file)
         except OSError as error:
-            raise UserError(f"cannot write {file} ({error.strerror or error}): free space, or give another path") from error
+            raise UserError(
+                f"cannot write {file} ({error.strerror or error}): free space, or give another path"
+            ) from error
         finally:
             writer.close()
             part.unlink(missing_ok=True)

@@ -16,8 +16,8 @@ from lmkit.hf.tables.rules import Rename, Split, Transpose
 
 DENSE, MIXED = "Gated", "MixtureOfExperts"
 ROTATED = "attention.rope_dim"
-WITHOUT_LATENT_QUERIES = (26, 27)
-"""Depths at which llama.cpp takes a network for one of those that have no latent of queries, and at no other."""
+LITE_DEPTHS, LITE_VOCABULARY = (26, 27), (48, 128256)
+"""The depths, and a depth with a vocabulary, by which llama.cpp knows networks that have no latent of queries."""
 
 
 class WeightedRope(Rope):
@@ -67,8 +67,9 @@ def _sum(*parts: str) -> Callable[[Anatomy], int]:
 
 
 def _latent_queries_by_depth(anatomy: Anatomy) -> bool:
-    without = anatomy.whole["depth"] in WITHOUT_LATENT_QUERIES
-    return without == (anatomy.layers[0]["attention.q_rank"] is None)
+    depth, vocab_size = anatomy.whole["depth"], anatomy.whole["vocab_size"]
+    without = depth in LITE_DEPTHS or (depth, vocab_size) == LITE_VOCABULARY
+    return without == (anatomy.layers[0].get("attention.q_rank") is None)
 
 
 def _mixed_and_shared(anatomy: Anatomy) -> bool:

@@ -1,4 +1,4 @@
-"""Llama, whose files hold numbers side by side that are rotated together, and what other architectures share with it."""
+"""Llama, in whose files numbers that are rotated together lie side by side, and what others have in common with it."""
 
 from lmkit.hf.gguf.architecture import Architecture
 from lmkit.hf.gguf.entries import Number, Told
