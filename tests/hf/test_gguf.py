@@ -218,6 +218,38 @@ def test_a_tokenizer_of_sentencepiece_has_scores_by_its_merges(tmp_path):
     assert [scores[token] for token in dict.fromkeys(merges)] == [-n for n in range(len(set(merges)))]
 
 
+@pytest.mark.parametrize(
+    ("shape", "split", "begins", "remark"),
+    [("qwen", "qwen2", False, "NFC"), ("gpt2", "gpt-2", False, None), ("deepseek", "gpt-2", True, None)],
+)
+def test_tokenizers_of_families_are_known(tmp_path, shape, split, begins, remark):
+    tokenizer = read(SHAPES[shape](tmp_path / "t"))
+    parts = anatomy("llama", vocab_size=320)
+    model = Gguf(parts, network(parts).state_dict(), tokenizer, "x")
+    assert [remark in said for said in model.remarks] == [True] * bool(remark)
+    model.write(tmp_path / "model.gguf", "f16")
+    keys = keys_of(gguf.GGUFReader(tmp_path / "model.gguf"))
+    assert (keys["tokenizer.ggml.pre"], keys["tokenizer.ggml.add_bos_token"]) == (split, begins)
+    assert keys["tokenizer.ggml.eos_token_id"] == tokenizer.stops[0]
+    assert keys.get("tokenizer.ggml.eot_token_id") == tokenizer.end_of_turn
+    assert keys.get("tokenizer.chat_template") == tokenizer.chat_template
+    assert keys.get("tokenizer.chat_template.brief") == tokenizer.templates.get("brief")
+    types = dict(zip(keys["tokenizer.ggml.tokens"], keys["tokenizer.ggml.token_type"], strict=True))
+    assert types.get("<tool_call>", 4) == 4 and types.get("<|im_end|>", 3) == 3
+
+
+def test_added_tokens_past_the_rows_are_left_out_and_others_are_refused(tmp_path):
+    made = byte_level((GPT4,))
+    made.add_special_tokens(["<image>"])
+    parts = anatomy("llama", vocab_size=1000)
+    model = Gguf(parts, network(parts).state_dict(), files(tmp_path / "t", made), "x")
+    model.write(tmp_path / "model.gguf", "f16")
+    assert len(keys_of(gguf.GGUFReader(tmp_path / "model.gguf"))["tokenizer.ggml.tokens"]) == 1000
+    parts = anatomy("llama", vocab_size=999)
+    with pytest.raises(UserError, match="the network 999 rows"):
+        Gguf(parts, network(parts).state_dict(), files(tmp_path / "t", made), "x")
+
+
 def test_lmkits_own_tokenizer_is_written_with_a_remark(tmp_path):
     parts = anatomy("llama", vocab_size=1000)
     model = Gguf(parts, network(parts).state_dict(), files(tmp_path, byte_level((_SPLIT,))), "x")

@@ -14,7 +14,7 @@ import torch
 
 from lmkit.data.tokenizer import _SPLIT
 from lmkit.hf.gguf import Gguf, Kind
-from lmkit.hf.gguf.splits import _NAMES
+from lmkit.hf.gguf.splits import KNOWN
 from tests.hf.gguf_networks import CONFIGS, anatomy, network
 from tests.hf.gguf_tokenizers import byte_level, files, sentence_piece, strings
 
@@ -50,6 +50,7 @@ def ours(made, tokens: list[int]) -> np.ndarray:
     return made.logits(made(torch.tensor([tokens])))[0].numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_logits_are_the_networks(tmp_path, name):
     parts = anatomy(name)
@@ -116,7 +117,7 @@ def vocabulary_of(folder: Path, tokenizer, size: int):
     return llama_cpp.Llama(str(folder / "model.gguf"), vocab_only=True, verbose=False)
 
 
-@pytest.mark.parametrize("known", _NAMES, ids=_NAMES.values())
+@pytest.mark.parametrize("known", KNOWN, ids=KNOWN.values())
 def test_tokens_of_byte_level_tokenizers_are_ours(tmp_path, known):
     made = byte_level(*known)
     theirs = vocabulary_of(tmp_path, files(tmp_path / "t", made), 1000)
@@ -152,7 +153,7 @@ def test_few_tokens_of_lmkits_own_tokenizers_are_others(tmp_path):
 
 
 def test_special_tokens_have_their_parts(tmp_path):
-    made = byte_level(next(iter(_NAMES))[0])
+    made = byte_level(next(iter(KNOWN))[0])
     tokenizer = files(tmp_path / "t", made, eos_token="<|im_end|>", bos_token="<|endoftext|>")
     theirs = vocabulary_of(tmp_path, tokenizer, 1000)
     assert (theirs.token_eos(), theirs.token_bos()) == (1, 0)

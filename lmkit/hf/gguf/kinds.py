@@ -58,7 +58,8 @@ def array_of(name: str, tensor: Tensor, form: Form) -> Any:
     """
     gguf = needed()
     numbers = tensor.float().contiguous().numpy()
-    array = gguf.quants.quantize(numbers, gguf.GGMLQuantizationType[form.kind.upper()])
+    with np.errstate(over="ignore"):  # which is told below
+        array = gguf.quants.quantize(numbers, gguf.GGMLQuantizationType[form.kind.upper()])
     if form.kind == "f16" and not np.isfinite(array).all():
         raise UserError(f"{name} holds numbers beyond 65504, the largest of float16: export another kind, such as f32")
     return array

@@ -33,8 +33,8 @@ class Rope(Entry):
 
     theirs: tuple[str, ...] = (
         "rope.freq_base", "rope.dimension_count", "rope.scaling.type", "rope.scaling.factor",
-        "rope.scaling.attn_factor", "rope.scaling.original_context_length", "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow",
-        UNWRITTEN + "position",
+        "rope.scaling.attn_factor", "rope.scaling.original_context_length", "rope.scaling.yarn_beta_fast",
+        "rope.scaling.yarn_beta_slow", UNWRITTEN + "position",
     )  # fmt: skip
 
     def __init__(

@@ -31,9 +31,8 @@ def keys_of(held: Mapping[str, Any], tokens: list[str]) -> tuple[dict[str, Any],
     vocabulary = held["model"]["vocab"]
     if missing := [byte for byte in _BYTES if byte not in vocabulary]:
         raise UserError(f"the tokenizer lacks {missing[0]}, and llama.cpp wants all bytes: export without a tokenizer")
-    pairs = [
-        tuple(merge.split(" ", 1)) if isinstance(merge, str) else tuple(merge) for merge in held["model"]["merges"]
-    ]
+    merges = held["model"]["merges"]
+    pairs = [tuple(merge.split(" ", 1)) if isinstance(merge, str) else tuple(merge) for merge in merges]
     ranks = _ranks(pairs, vocabulary, {token["content"] for token in held["added_tokens"]})
     scores = [-float(ranks.get(token, 0)) for token in tokens]
     prefix = _prefixes(held)

@@ -45,7 +45,8 @@ def vocabulary_of(files: TokenizerFiles | None, size: int) -> Vocabulary:
     form = sentence_piece if sentence_piece.is_one(held) else byte_level
     keys, remarks = form.keys_of(held, tokens)
     if form is sentence_piece:  # of added tokens llama.cpp looks for the text as it comes
-        tokens = [token.replace("▁", " ") if kind == USER_DEFINED else token for token, kind in zip(tokens, types)]
+        kinds = zip(tokens, types, strict=True)
+        tokens = [token.replace("▁", " ") if kind == USER_DEFINED else token for token, kind in kinds]
     remarks += _of_added_tokens(held)
     keys |= {"tokens": tokens, "token_type": types} | _ids(files, tokenizer) | _around(files, tokenizer)
     keys = {PREFIX + key: value for key, value in keys.items()}
