@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer
 
 from lmkit.data.tokenizer import _SPLIT
 from lmkit.errors import UserError
@@ -254,6 +255,22 @@ def test_lmkits_own_tokenizer_is_written_with_a_remark(tmp_path):
     parts = anatomy("llama", vocab_size=1000)
     model = Gguf(parts, network(parts).state_dict(), files(tmp_path, byte_level((_SPLIT,))), "x")
     assert len(model.remarks) == 1 and "superbpe" in model.remarks[0]
+
+
+def test_of_metaspace_it_is_remarked_or_refused_what_llama_cpp_does_otherwise(tmp_path):
+    held = json.loads(sentence_piece(prefix=True).to_str())
+    step = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": False}
+    parts = anatomy("llama", vocab_size=700)
+    for split in (False, True):
+        step["split"] = split
+        made = Tokenizer.from_str(json.dumps(held | {"normalizer": None, "pre_tokenizer": step}))
+        tokenizer = files(tmp_path / "t", made, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+        if split:
+            with pytest.raises(UserError, match="cuts texts before each space"):
+                Gguf(parts, network(parts).state_dict(), tokenizer, "x")
+        else:
+            [said] = Gguf(parts, network(parts).state_dict(), tokenizer, "x").remarks
+            assert "before texts that begin with one" in said
 
 
 @pytest.mark.parametrize(

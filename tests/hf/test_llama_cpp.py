@@ -6,11 +6,13 @@ too). With matrices in float16 it rounds what it multiplies by them to float16 t
 near choices of experts fall otherwise.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer
 
 from lmkit.data.tokenizer import _SPLIT
 from lmkit.hf.gguf import Gguf, Kind
@@ -137,6 +139,18 @@ def test_tokens_of_sentencepiece_are_ours(tmp_path, prefix):
     for text in strings():
         tokens = made.encode(text, add_special_tokens=True).ids
         assert theirs.tokenize(text.encode(), add_bos=True, special=False) == tokens, text
+
+
+def test_tokens_of_metaspace_are_ours_but_for_a_space_before_the_first(tmp_path):
+    held = json.loads(sentence_piece(prefix=True).to_str())
+    step = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "first", "split": False}
+    made = Tokenizer.from_str(json.dumps(held | {"normalizer": None, "pre_tokenizer": step}))
+    tokenizer = files(tmp_path / "t", made, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    theirs = vocabulary_of(tmp_path, tokenizer, 700)
+    made.encode_special_tokens = True
+    for text in strings():
+        if not text.startswith(" "):
+            assert theirs.tokenize(text.encode(), special=False) == made.encode(text).ids, text
 
 
 def test_few_tokens_of_lmkits_own_tokenizers_are_others(tmp_path):

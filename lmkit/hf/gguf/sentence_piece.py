@@ -35,8 +35,8 @@ def keys_of(held: Mapping[str, Any], tokens: list[str]) -> tuple[dict[str, Any],
     pairs = [tuple(merge.split(" ", 1)) if isinstance(merge, str) else tuple(merge) for merge in merges]
     ranks = _ranks(pairs, vocabulary, {token["content"] for token in held["added_tokens"]})
     scores = [-float(ranks.get(token, 0)) for token in tokens]
-    prefix = _prefixes(held)
-    return {"model": "llama", "pre": "default", "scores": scores, "add_space_prefix": prefix}, []
+    prefix, remarks = _prefixes(held)
+    return {"model": "llama", "pre": "default", "scores": scores, "add_space_prefix": prefix}, remarks
 
 
 def _ranks(pairs: list[tuple[str, ...]], vocabulary: Mapping[str, int], added: set[str]) -> dict[str, int]:
@@ -68,8 +68,8 @@ def _possible(vocabulary: Mapping[str, int], added: set[str]) -> Iterator[tuple[
                 yield token[:cut], token[cut:]
 
 
-def _prefixes(held: Mapping[str, Any]) -> bool:
-    """Whether a space is put before a text.
+def _prefixes(held: Mapping[str, Any]) -> tuple[bool, list[str]]:
+    """Whether a space is put before a text, and what llama.cpp does otherwise.
 
     Raises:
         UserError: more is done to it.
@@ -77,15 +77,33 @@ def _prefixes(held: Mapping[str, Any]) -> bool:
     changes = _flat(held["normalizer"], "normalizers") + _flat(held["pre_tokenizer"], "pretokenizers")
     spaces = {"type": "Replace", "pattern": {"String": " "}, "content": _SPACE}
     if changes == [{"type": "Prepend", "prepend": _SPACE}, spaces]:
-        return True
+        return True, []
     if changes in ([spaces], [spaces, _SPLIT_AT_SPACES]):
-        return False
+        return False, []
     if len(changes) == 1 and changes[0]["type"] == "Metaspace" and changes[0]["replacement"] == _SPACE:
-        return bool(changes[0]["prepend_scheme"] != "never")
+        _refuse_spaces_within(changes[0], held)
+        prefix = changes[0]["prepend_scheme"] != "never"
+        return prefix, [_TWO_SPACES] if prefix else []
     kinds = ", ".join(change["type"] for change in changes)
     raise UserError(f"the tokenizer changes texts by {kinds}, which llama.cpp does not: export without a tokenizer")
 
 
+def _refuse_spaces_within(step: Mapping[str, Any], held: Mapping[str, Any]) -> None:
+    """llama.cpp never cuts before a space, as some do.
+
+    Raises:
+        UserError: it is done here, and there are tokens that a text would then have only there.
+    """
+    added = {token["content"] for token in held["added_tokens"]}
+    within = [token for token in held["model"]["vocab"] if _SPACE in token[1:] and token not in added]
+    if step.get("split", True) and within:
+        raise UserError(
+            f"the tokenizer cuts texts before each space, so that its token {within[0]!r} never comes, but in llama.cpp "
+            "it would: export without a tokenizer"
+        )
+
+
+_TWO_SPACES = "llama.cpp puts a space before texts that begin with one, too, unlike this tokenizer"
 _SPLIT_AT_SPACES = {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": False}
 """Gemma's, which cuts nothing, for spaces are replaced before."""
 
