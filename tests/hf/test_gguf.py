@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from lmkit.data.tokenizer import _SPLIT
 from lmkit.errors import UserError
 from lmkit.hf.gguf import Gguf, Kind
-from lmkit.hf.gguf.splits import GPT4
+from lmkit.hf.gguf.splits import GPT4, GPT4O
 from lmkit.hf.tables.families import FAMILIES
 from lmkit.hf.tokenizer_files import read
 from lmkit.hf.weights import Ties
@@ -237,6 +237,19 @@ def test_tokenizers_of_families_are_known(tmp_path, shape, split, begins, remark
     assert keys.get("tokenizer.chat_template.brief") == tokenizer.templates.get("brief")
     types = dict(zip(keys["tokenizer.ggml.tokens"], keys["tokenizer.ggml.token_type"], strict=True))
     assert types.get("<tool_call>", 4) == 4 and types.get("<|im_end|>", 3) == 3
+
+
+def test_that_merges_are_ignored_for_tokens_matters_only_where_they_do_not_make_one(tmp_path):
+    held = json.loads(byte_level((GPT4O,), ignore_merges=True).to_str())
+    parts = anatomy("llama", vocab_size=1000)
+    tokenizer = files(tmp_path / "t", Tokenizer.from_str(json.dumps(held)))
+    model = Gguf(parts, network(parts).state_dict(), tokenizer, "x")
+    model.write(tmp_path / "model.gguf", "f16")
+    assert keys_of(gguf.GGUFReader(tmp_path / "model.gguf"))["tokenizer.ggml.pre"] == "gpt-4o"
+    del held["model"]["merges"][100]
+    tokenizer = files(tmp_path / "u", Tokenizer.from_str(json.dumps(held)))
+    with pytest.raises(UserError, match="does not cut text as this tokenizer does"):
+        Gguf(parts, network(parts).state_dict(), tokenizer, "x")
 
 
 def test_added_tokens_past_the_rows_are_left_out_and_others_are_refused(tmp_path):

@@ -98,8 +98,8 @@ def _refuse_spaces_within(step: Mapping[str, Any], held: Mapping[str, Any]) -> N
     within = [token for token in held["model"]["vocab"] if _SPACE in token[1:] and token not in added]
     if step.get("split", True) and within:
         raise UserError(
-            f"the tokenizer cuts texts before each space, so that its token {within[0]!r} never comes, but in llama.cpp "
-            "it would: export without a tokenizer"
+            f"the tokenizer cuts texts before each space, so that its token {within[0]!r} never comes, but in "
+            "llama.cpp it would: export without a tokenizer"
         )
 
 

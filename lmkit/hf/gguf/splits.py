@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from tokenizers import models
+
 from lmkit.data import tokenizer as tokenizing
 from lmkit.errors import UserError
 
@@ -80,8 +82,10 @@ def split_of(held: Mapping[str, Any]) -> Split:
     Raises:
         UserError: llama.cpp has none.
     """
-    expressions = tuple(_expressions(held["pre_tokenizer"]))
-    if name := KNOWN.get((expressions, bool(held["model"].get("ignore_merges")))):
+    expressions, ignored = tuple(_expressions(held["pre_tokenizer"])), bool(held["model"].get("ignore_merges"))
+    if name := KNOWN.get((expressions, ignored)):
+        return Split(name)
+    if (name := KNOWN.get((expressions, not ignored))) and _merges_make_all(held):
         return Split(name)
     if expressions == (_plain(tokenizing._SPLIT),):
         return _OWN
@@ -90,6 +94,16 @@ def split_of(held: Mapping[str, Any]) -> Split:
         f"llama.cpp does not cut text as this tokenizer does, by {said[:200]}: it knows {', '.join(KNOWN.values())}; "
         "export without a tokenizer, or train one with such an expression"
     )
+
+
+def _merges_make_all(held: Mapping[str, Any]) -> bool:
+    """Whether the merges make each token out of its own text, so that it is all one whether they are ignored for it."""
+    vocabulary, merges = held["model"]["vocab"], held["model"]["merges"]
+    pairs = [tuple(merge.split(" ", 1)) if isinstance(merge, str) else tuple(merge) for merge in merges]
+    added = {token["content"] for token in held["added_tokens"]}
+    model = models.BPE(vocabulary, pairs)
+    made = ((number, model.tokenize(token)) for token, number in vocabulary.items() if token not in added)
+    return all([part.id for part in parts] == [number] for number, parts in made)
 
 
 def _expressions(step: Mapping[str, Any] | None) -> list[str]:
