@@ -13,6 +13,8 @@ from tokenizers import Tokenizer
 from lmkit.data.tokenizer import _SPLIT
 from lmkit.errors import UserError
 from lmkit.hf.gguf import Gguf, Kind
+from lmkit.hf.gguf.architecture import chosen
+from lmkit.hf.gguf.architectures import ARCHITECTURES
 from lmkit.hf.gguf.splits import GPT4, GPT4O
 from lmkit.hf.tables.families import FAMILIES
 from lmkit.hf.tokenizer_files import read
@@ -150,6 +152,16 @@ def test_what_llama_cpp_computes_otherwise_is_refused_in_one_line(name, changed,
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(("name", "depth"), [("gemma2", 46), ("gemma3", 62)])
+def test_the_largest_gemmas_scale_by_the_streams_width(name, depth):
+    parts = anatomy(
+        name, num_hidden_layers=depth, query_pre_attn_scalar=16
+    )  # 64 over 4 heads, each of which is 32 wide
+    assert chosen(parts, ARCHITECTURES)[0].name == name
+    with pytest.raises(UserError, match="attention.scale"):
+        chosen(anatomy(name, num_hidden_layers=depth), ARCHITECTURES)
+
+
 def test_a_ramp_at_no_whole_pairs_is_refused():
     rope = dict(CONFIGS["gpt_oss"][2]["rope_parameters"], truncate=False)
     parts = anatomy("gpt_oss", rope_parameters=rope)
@@ -268,6 +280,18 @@ def test_lmkits_own_tokenizer_is_written_with_a_remark(tmp_path):
     parts = anatomy("llama", vocab_size=1000)
     model = Gguf(parts, network(parts).state_dict(), files(tmp_path, byte_level((_SPLIT,))), "x")
     assert len(model.remarks) == 1 and "superbpe" in model.remarks[0]
+
+
+def test_merges_in_another_order_than_sentencepieces_are_refused(tmp_path):
+    held = json.loads(sentence_piece(prefix=True).to_str())
+    merges = held["model"]["merges"]
+    made = ["".join(pair) for pair in merges]
+    several = next(place for place, token in enumerate(made) if made.count(token) > 1)
+    merges.append(merges.pop(several))
+    tokenizer = files(tmp_path, Tokenizer.from_str(json.dumps(held)), bos_token="<s>", eos_token="</s>")
+    parts = anatomy("llama", vocab_size=700)
+    with pytest.raises(UserError, match="their order is another"):
+        Gguf(parts, network(parts).state_dict(), tokenizer, "x")
 
 
 def test_of_metaspace_it_is_remarked_or_refused_what_llama_cpp_does_otherwise(tmp_path):
