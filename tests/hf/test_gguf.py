@@ -154,11 +154,9 @@ def test_what_llama_cpp_computes_otherwise_is_refused_in_one_line(name, changed,
 
 @pytest.mark.parametrize(("name", "depth"), [("gemma2", 46), ("gemma3", 62)])
 def test_the_largest_gemmas_scale_by_the_streams_width(name, depth):
-    parts = anatomy(
-        name, num_hidden_layers=depth, query_pre_attn_scalar=16
-    )  # 64 over 4 heads, each of which is 32 wide
+    parts = anatomy(name, num_hidden_layers=depth, query_pre_attn_scalar=64 // 4)  # whose heads are 32 wide
     assert chosen(parts, ARCHITECTURES)[0].name == name
-    with pytest.raises(UserError, match="attention.scale"):
+    with pytest.raises(UserError, match=r"attention\.scale is"):
         chosen(anatomy(name, num_hidden_layers=depth), ARCHITECTURES)
 
 
@@ -167,6 +165,15 @@ def test_a_ramp_at_no_whole_pairs_is_refused():
     parts = anatomy("gpt_oss", rope_parameters=rope)
     with pytest.raises(UserError, match="whole pairs"):
         Gguf(parts, network(parts).state_dict(), None, "x")
+
+
+@pytest.mark.parametrize(
+    ("name", "remark"), [("gpt_neox", "tanh form"), ("gpt_neox-in-turn", None), ("phi3-longrope", "by the context")]
+)
+def test_what_llama_cpp_computes_a_little_otherwise_is_said(name, remark):
+    parts = anatomy(name)
+    remarks = Gguf(parts, network(parts).state_dict(), None, "x").remarks
+    assert [remark in said for said in remarks] == [True] * bool(remark)
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path):

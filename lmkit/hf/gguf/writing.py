@@ -14,7 +14,7 @@ from lmkit.hf.gguf.architecture import chosen
 from lmkit.hf.gguf.architectures import ARCHITECTURES
 from lmkit.hf.gguf.kinds import FILE_TYPES, Kind, array_of, form_of
 from lmkit.hf.gguf.package import needed
-from lmkit.hf.gguf.rope import frequency_factors
+from lmkit.hf.gguf.rope import LONG, frequency_factors
 from lmkit.hf.gguf.rules import PlusOne
 from lmkit.hf.gguf.vocabulary import vocabulary_of
 from lmkit.hf.tables.anatomy import Anatomy
@@ -49,7 +49,7 @@ class Gguf:
         self._rules = bind(self.architecture.weights, tensors, anatomy)
         self._more = frequency_factors(anatomy)
         self._vocabulary = vocabulary_of(tokenizer, anatomy.whole["vocab_size"])
-        self.remarks: list[str] = self._vocabulary.remarks
+        self.remarks = [*_remarks(anatomy), *self._vocabulary.remarks]
 
     def write(self, file: Path, kind: Kind) -> None:
         """Writes the file.
@@ -113,6 +113,16 @@ class Gguf:
         for pair in rule.pairs(made, self._tensors):
             pair.theirs.copy_(pair.ours)
         return made + 1 if isinstance(rule, PlusOne) else made
+
+
+def _remarks(anatomy: Anatomy) -> list[str]:
+    """What llama.cpp computes a little otherwise than the network."""
+    found = []
+    if any(layer.get("feed_forward.activation.approximate") == "none" for layer in anatomy.layers):
+        found.append("llama.cpp takes GELU in its tanh form, so that logits differ by some thousandths")
+    if any(layer["position"] == LONG for layer in anatomy.layers):
+        found.append("llama.cpp chooses the long factors by the context that is asked of it, not by a text's length")
+    return found
 
 
 def add(writer: Any, key: str, value: Any) -> None:
