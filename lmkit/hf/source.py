@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from torch import Tensor
 
 from lmkit import checkpoints
 from lmkit.checkpoints import KEY
