@@ -46,13 +46,15 @@ class Exported(NamedTuple):
         family: the `model_type`; none for the network's own code.
         parameters: how many numbers the network has.
         bytes: of its weights.
-        receipt: of the comparison.
+        receipt: of the comparison, with the adapter if there is one.
+        adapter: whether it is an adapter, with its network beside it.
     """
 
     family: str | None
     parameters: int
     bytes: int
     receipt: Receipt
+    adapter: bool
 
 
 def export(
@@ -101,7 +103,8 @@ def export(
             (part / "README.md").write_text(card(replace(facts, receipt=receipt, base=BASE)), encoding="utf-8")
         shutil.rmtree(out, ignore_errors=True)
     tensors = checkpoint.state.values()
-    return Exported(written.family, sum(t.numel() for t in tensors), sum(t.nbytes for t in tensors), receipt)
+    parameters, size = sum(tensor.numel() for tensor in tensors), sum(tensor.nbytes for tensor in tensors)
+    return Exported(written.family, parameters, size, receipt, checkpoint.adapter is not None)
 
 
 class Written(NamedTuple):

@@ -16,6 +16,9 @@ from lmkit.hf.model import Model
 from lmkit.hf.tokens import files as tokenizer_files
 from lmkit.hf.tokens.files import TokenizerFiles
 from lmkit.hf.tokens.made_here import from_lmkit
+from lmkit.registry import build
+from lmkit.transforms import Transform
+from lmkit.transforms.merging import merged_state
 
 
 class Start(ABC):
@@ -74,13 +77,13 @@ class FromFolder(Start):
 
 
 class FromCheckpoint(Start):
-    """A checkpoint of lmkit.
+    """A checkpoint of lmkit, of whose adapters the network keeps what they have learned.
 
     Args:
         path: of the file.
 
     Raises:
-        UserError: it holds no recipe, or adapters that have to be merged first.
+        UserError: it holds no recipe.
     """
 
     def __init__(self, path: Path) -> None:
@@ -93,7 +96,8 @@ class FromCheckpoint(Start):
 
     def load_into(self, network: nn.Module) -> None:
         """See `Start`."""
-        state = checkpoints.weights(self._held)
+        transforms = self._kept["recipe"]["model"]["init_args"].get("transforms") or []
+        state = merged_state(checkpoints.weights(self._held), build(list[Transform], transforms))
         _check_same(network, state, self.path)
         network.load_state_dict(state)
 

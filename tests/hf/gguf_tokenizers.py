@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from lmkit.hf.tokenizer_files import TokenizerFiles, read
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from lmkit.hf.tokens.files import TokenizerFiles, read
 from tests.hf.toy_tokenizers import save, template
 
 ODD = [

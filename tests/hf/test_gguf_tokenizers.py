@@ -3,13 +3,13 @@
 import json
 
 import pytest
-from lmkit.hf.tokenizer_files import read
 from tokenizers import Tokenizer
 
 from lmkit.data.tokenizer import _SPLIT
 from lmkit.errors import UserError
 from lmkit.hf.gguf import Gguf
 from lmkit.hf.gguf.splits import GPT4, GPT4O
+from lmkit.hf.tokens.files import read
 from tests.hf.gguf_files import keys_of, written
 from tests.hf.gguf_networks import anatomy, network
 from tests.hf.gguf_tokenizers import byte_level, files, sentence_piece

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from lmkit.errors import UserError
 from lmkit.hf.gguf import byte_level, sentence_piece
 from lmkit.hf.gguf.token_types import USER_DEFINED, typed
-from lmkit.hf.tokenizer_files import TokenizerFiles
+from lmkit.hf.tokens.files import TokenizerFiles
 
 PREFIX = "tokenizer.ggml."
 

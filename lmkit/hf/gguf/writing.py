@@ -20,7 +20,7 @@ from lmkit.hf.gguf.vocabulary import vocabulary_of
 from lmkit.hf.tables.anatomy import Anatomy
 from lmkit.hf.tables.binding import bind
 from lmkit.hf.tables.rules import Rule
-from lmkit.hf.tokenizer_files import TokenizerFiles
+from lmkit.hf.tokens.files import TokenizerFiles
 
 
 class Gguf:
