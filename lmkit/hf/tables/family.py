@@ -22,6 +22,10 @@ KNOWN = frozenset((
 """Keys of any config that say nothing of what a network computes: of its training, its tokens, its files."""
 
 
+NO_TOKENS = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
+"""Said, as transformers would take those of the family's first models where a config says none."""
+
+
 @dataclass(frozen=True)
 class Family:
     """How a family's folders say what lmkit's parts are.
@@ -68,7 +72,7 @@ class Family:
         Raises:
             NotOfFamily: it is not of this family.
         """
-        config: Config = {"architectures": [self.architecture], "model_type": self.name}
+        config: Config = {"architectures": [self.architecture], "model_type": self.name, **NO_TOKENS}
         for entry in self.keys:
             entry.write(anatomy, config)
         try:

@@ -42,7 +42,8 @@ class Windows(Entry):
         windows = {layer.get("attention.window") for layer in anatomy.layers} - {None}
         if len(windows) > 1:
             raise NotOfFamily("windows of several lengths")
-        config["sliding_window"] = next(iter(windows), None)
+        if windows or self.switch:
+            config["sliding_window"] = next(iter(windows), None)
         if self.listed:
             config["layer_types"] = [kind_of(layer) for layer in anatomy.layers]
         if self.switch:

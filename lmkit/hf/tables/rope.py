@@ -1,7 +1,7 @@
 """Rotary positions in a config.json: `rope_parameters`, or `rope_theta` and `rope_scaling` as they were before."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from lmkit.errors import UserError
@@ -58,19 +58,21 @@ class Rope(Entry):
 
     Args:
         theta: the base where a config says none.
-        share: the part of each head that is rotated where a config says none.
+        share: the part of each head that is rotated where a config says none; none where all of it always is.
         base_key: the key of the base before there were `rope_parameters`.
         share_key: that of the part.
+        kinds: every `rope_type` that the family knows.
     """
 
     def __init__(
         self,
         theta: float = 10000.0,
-        share: float = 1.0,
+        share: float | None = None,
         base_key: str = "rope_theta",
         share_key: str = "partial_rotary_factor",
+        kinds: tuple[str, ...] = tuple(_NAMES),
     ) -> None:
-        self.theta, self.share, self.base_key, self.share_key = theta, share, base_key, share_key
+        self.theta, self.share, self.base_key, self.share_key, self.kinds = theta, share, base_key, share_key, kinds
         self.theirs = ("rope_parameters", "rope_scaling", base_key, share_key, "original_max_position_embeddings")
 
     def read(self, config: Config, anatomy: Anatomy) -> None:
@@ -78,8 +80,9 @@ class Rope(Entry):
         given = config.get("rope_parameters") or config.get("rope_scaling") or {}
         given = {"rope_theta": config.get(self.base_key, self.theta), **given}
         given.setdefault("partial_rotary_factor", config.get(self.share_key, self.share))
+        _check_whole(given, self.share)
         for number, layer in enumerate(anatomy.layers):
-            anatomy.layers[number] = without_position(layer) | position(given, _width(layer), config)
+            anatomy.layers[number] = without_position(layer) | position(given, _width(layer), config, self.kinds)
 
     def write(self, anatomy: Anatomy, config: Config) -> None:
         """See `Entry`."""
@@ -113,28 +116,31 @@ class RopeByType(Entry):
         for number, layer in enumerate(anatomy.layers):
             kind = kind_of(layer)
             own = dict(given.get(kind) or {})
+            _check_whole(own, None)
             own["rope_theta"] = own.get("rope_theta") or (self.theta if kind == FULL else self.local_theta)
             anatomy.layers[number] = without_position(layer) | position(own, _width(layer), config)
 
     def write(self, anatomy: Anatomy, config: Config) -> None:
         """See `Entry`."""
         config["rope_parameters"] = {
-            kind: parameters_of_all(layers, 1.0, config)
+            kind: parameters_of_all(layers, None, config)
             for kind in (SLIDING, FULL)
             if (layers := [layer for layer in anatomy.layers if kind_of(layer) == kind])
         }
 
 
-def position(given: Mapping[str, Any], head_dim: int, config: Config) -> dict[str, Any]:
-    """The position that rope parameters describe, by dotted names.
+def position(
+    given: Mapping[str, Any], head_dim: int, config: Config, kinds: Collection[str] = tuple(_NAMES)
+) -> dict[str, Any]:
+    """The position that rope parameters of one of some kinds describe, by dotted names.
 
     Raises:
         UserError: it is of a kind, or has a key, that lmkit does not know.
     """
     kind = given.get("rope_type") or given.get("type") or "default"
     kind = _FORMER.get(kind, kind)
-    if kind not in _NAMES:
-        raise UserError(f"config.json says rope_type: {kind!r}, which lmkit cannot represent, only {', '.join(_NAMES)}")
+    if kind not in kinds:
+        raise UserError(f"config.json says rope_type: {kind!r}, which lmkit cannot represent, only {', '.join(kinds)}")
     name, keys = _NAMES[kind]
     if unknown := [key for key in given if key not in (*keys, *_ELSEWHERE) and kind != "default"]:
         raise UserError(f"config.json says {unknown[0]} in its rope parameters, which lmkit does not know for {kind!r}")
@@ -144,23 +150,25 @@ def position(given: Mapping[str, Any], head_dim: int, config: Config) -> dict[st
     return found | {f"position.{ours}": values[theirs] for theirs, ours in keys.items()}
 
 
-def parameters(layer: Mapping[str, Any], share: float, config: Config) -> Parameters:
+def parameters(layer: Mapping[str, Any], share: float | None, config: Config) -> Parameters:
     """The rope parameters of a layer's position, without what follows from others.
 
     Args:
         layer: its parts.
-        share: the part of each head that is rotated where a config says none.
+        share: the part of each head that is rotated where a config says none; none where all of it always is.
         config: what is known so far.
 
     Raises:
-        NotOfFamily: it has another position.
+        NotOfFamily: it has another position, or rotates a part of each head where all of it is.
     """
     kind = next((kind for kind, (name, _) in _NAMES.items() if name == layer["position"]), None)
     if kind is None:
         raise NotOfFamily(f"{layer['position']} is no rotary position of Hugging Face")
     found = {"rope_type": kind, "rope_theta": layer["position.base"]}
     part = layer["position.width"] / _width(layer)
-    if part != 1.0 or share != 1.0:
+    if part != 1.0 and share is None:
+        raise NotOfFamily(f"{part} of each head is rotated, not all of it")
+    if share is not None and (part != 1.0 or share != 1.0):
         found["partial_rotary_factor"] = part
     found |= {theirs: layer[f"position.{ours}"] for theirs, ours in _NAMES[kind][1].items()}
     if "attention_factor" in found:
@@ -170,7 +178,7 @@ def parameters(layer: Mapping[str, Any], share: float, config: Config) -> Parame
     return found
 
 
-def parameters_of_all(layers: list[dict[str, Any]], share: float, config: Config) -> Parameters:
+def parameters_of_all(layers: list[dict[str, Any]], share: float | None, config: Config) -> Parameters:
     """The same of layers that have one position, those that have none aside.
 
     Raises:
@@ -180,6 +188,17 @@ def parameters_of_all(layers: list[dict[str, Any]], share: float, config: Config
     if not found or any(other != found[0] for other in found):
         raise NotOfFamily("layers have several positions, or none")
     return found[0]
+
+
+def _check_whole(given: Mapping[str, Any], share: float | None) -> None:
+    """Refuses what transformers takes and fails at.
+
+    Raises:
+        UserError: a part of each head is to be rotated in a family that always rotates all of it.
+    """
+    part = given.get("partial_rotary_factor")
+    if share is None and part not in (None, 1.0):
+        raise UserError(f"config.json says partial_rotary_factor: {part!r}, but its family rotates all of each head")
 
 
 def mscale(factor: float, weight: float) -> float:

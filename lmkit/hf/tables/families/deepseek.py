@@ -8,7 +8,7 @@ from lmkit.hf.tables.binding import where
 from lmkit.hf.tables.families.llama import EMBEDDINGS, NORMS, RMS_NORM, SIZES, UNTIED, heads_of
 from lmkit.hf.tables.families.qwen import DENSE, EXPERTS, IN_DENSE_LAYERS, MIXED
 from lmkit.hf.tables.family import Family
-from lmkit.hf.tables.keys import Cases, Config, Is, Key, Must
+from lmkit.hf.tables.keys import Cases, Config, Is, Key, Must, NotOfFamily
 from lmkit.hf.tables.layer_keys import DenseFirst
 from lmkit.hf.tables.rope import Rope, mscale
 from lmkit.hf.tables.rules import Rename, Split, Transpose
@@ -30,6 +30,8 @@ class WeightedRope(Rope):
 
     def write(self, anatomy: Anatomy, config: Config) -> None:
         """See `Entry`."""
+        if any(layer["attention"] != "LatentAttention" for layer in anatomy.layers):
+            raise NotOfFamily("it has another attention than the latent one")
         super().write(anatomy, config)
         layer, given = anatomy.layers[0], config["rope_parameters"]
         of_all = (layer["attention.scale"] / _usual_scale(layer)) ** 0.5

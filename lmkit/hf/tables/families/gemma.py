@@ -71,7 +71,7 @@ GEMMA3 = Family(
         Windows(all_but_every),
         Is("attention.qk_norm", "ZeroCentredRMSNorm"),
         Key("rms_norm_eps", "attention.qk_norm.eps", 1e-6),
-        Key("attn_logit_softcapping", "attention.soft_cap", None),
+        Must("attn_logit_softcapping", None),  # which transformers takes and does not use
         Key("final_logit_softcapping", "soft_cap", None),
         RopeByType(theta=1000000.0, local_theta=10000.0),
     ),

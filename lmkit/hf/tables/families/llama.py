@@ -29,6 +29,7 @@ HEADS = (
     Key("head_dim", "attention.head_dim", head_dim_of),
 )
 USUAL_SCALE = Is("attention.scale", lambda anatomy: anatomy.layers[0]["attention.head_dim"] ** -0.5)
+UNBIASED = (Is("attention.bias", False), Is("attention.out_bias", False))
 GATED = (
     Is("feed_forward", "Gated"),
     Key("intermediate_size", "feed_forward.hidden"),

@@ -9,6 +9,7 @@ from lmkit.hf.tables.families.llama import (
     NORMS,
     RMS_NORM,
     SIZES,
+    UNBIASED,
     UNTIED,
     USUAL_SCALE,
 )
@@ -22,7 +23,7 @@ WINDOW = Key("sliding_window", "attention.window", None)
 MISTRAL = Family(
     name="mistral",
     architecture="MistralForCausalLM",
-    keys=(*SIZES, *HEADS, USUAL_SCALE, WINDOW, *GATED, *RMS_NORM, UNTIED, Rope()),
+    keys=(*SIZES, *HEADS, USUAL_SCALE, *UNBIASED, WINDOW, *GATED, *RMS_NORM, UNTIED, Rope()),
     weights=LLAMA.weights,
 )
 
@@ -33,6 +34,7 @@ MIXTRAL = Family(
         *SIZES,
         *HEADS,
         USUAL_SCALE,
+        *UNBIASED,
         WINDOW,
         Is("feed_forward", "MixtureOfExperts"),
         Is("feed_forward.router", "SoftmaxRouter"),
