@@ -4,6 +4,7 @@ An entry reads what a config says into an `Anatomy`, and writes what an anatomy 
 of a family is then one question: does the family's config of it, read again, give the same network?
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -66,9 +67,11 @@ class Key(Entry):
     Args:
         theirs: the key; where one has had several names, all of them, the one to write first.
         ours: the option; of each layer if it begins with the name of a layer's part.
-        default: where a config has no such key or null.
+        default: where a config has no such key, or null.
         only: the class of a layer's part that has the option, where not all layers have it.
         way: how the value changes.
+        kind: of the value; none for that of the default, or for whole numbers if that is none.
+        null: whether null says that there is none, rather than the default.
     """
 
     def __init__(
@@ -78,16 +81,23 @@ class Key(Entry):
         default: Default = NEEDED,
         only: str | None = None,
         way: Way = SAME,
+        kind: type | None = None,
+        null: bool = False,
     ) -> None:
         self.theirs = (theirs,) if isinstance(theirs, str) else theirs
-        self.ours, self.default, self.only, self.way = ours, default, only, way
+        self.ours, self.default, self.only, self.way, self.null = ours, default, only, way, null
+        self.kind = kind or (type(default) if isinstance(default, bool | float) else int)
 
     def read(self, config: Config, anatomy: Anatomy) -> None:
         """See `Entry`."""
         if self.only and not any(_has(layer, self.ours, self.only) for layer in anatomy.layers):
             return
         key = next((key for key in self.theirs if config.get(key) is not None), self.theirs[0])
-        value = value_of(config, key, self.default)
+        value = None if self.null and key in config else value_of(config, key, self.default)
+        if self.kind is bool and key in config:
+            value = bool(value) and config[key] is not None  # null is as good as false
+        if config.get(key) is not None:
+            value = checked(config, key, self.kind, least=0 if self.default == 0 else 1)
         put(anatomy, self.ours, None if value is None else self.way.to_ours(value), self.only)
 
     def write(self, anatomy: Anatomy, config: Config) -> None:
@@ -130,8 +140,8 @@ class Must(Entry):
 
     def read(self, config: Config, anatomy: Anatomy) -> None:
         """See `Entry`."""
-        came = value_of(config, self.theirs[0], self.value)
-        if came != self.value:
+        came = config.get(self.theirs[0], self.value)
+        if came != self.value and (came is not None or self.value):  # null is as good as false
             raise UserError(
                 f"config.json says {self.theirs[0]}: {came!r}, which lmkit cannot represent, only {self.value!r}"
             )
@@ -159,7 +169,7 @@ class Cases(Entry):
     def read(self, config: Config, anatomy: Anatomy) -> None:
         """See `Entry`."""
         value = value_of(config, self.theirs[0], self.default)
-        if value not in self.cases:
+        if not isinstance(value, str | bool) or value not in self.cases:
             known = ", ".join(map(repr, self.cases))
             raise UserError(f"config.json says {self.theirs[0]}: {value!r}, which lmkit cannot represent, only {known}")
         for ours, said in self.cases[value].items():
@@ -188,6 +198,34 @@ def value_of(config: Config, key: str, default: Default) -> Any:
     if default is NEEDED:
         raise UserError(f"config.json has no {key}, which its family needs: give the folder's own config.json, whole")
     return default(config) if callable(default) else default
+
+
+def checked(config: Config, key: str, kind: type, least: int = 1) -> Any:
+    """What a config says, which has to be of some kind.
+
+    Args:
+        config: that has the key.
+        key: of which.
+        kind: `int`, `float` (also whole, and above 0) or `bool`.
+        least: the least of whole numbers.
+
+    Raises:
+        UserError: it is of another kind, or too small.
+    """
+    value = config[key]
+    if kind is float:
+        fits, named = is_number(value) and 0 < value < math.inf, "a number above 0"
+    else:
+        fits = type(value) is kind and (isinstance(value, bool) or (isinstance(value, int) and value >= least))
+        named = "true or false" if kind is bool else f"a whole number, {least} or more"
+    if not fits:
+        raise UserError(f"config.json says {key}: {value!r}, but it has to be {named}: correct it there")
+    return value
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is one, which true and false are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def put(anatomy: Anatomy, ours: str, value: Any, only: str | None = None) -> None:

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from lmkit.errors import UserError
 from lmkit.hf.tables.anatomy import Anatomy
-from lmkit.hf.tables.keys import Config, Entry, NotOfFamily
+from lmkit.hf.tables.keys import Config, Entry, NotOfFamily, is_number
 from lmkit.hf.tables.layer_keys import FULL, SLIDING, kind_of, without_position
 
 Parameters = dict[str, Any]
@@ -50,6 +51,11 @@ _NAMES: dict[str, tuple[str, dict[str, str]]] = {
 """By `rope_type` our class, and its options by their keys."""
 
 _USUAL = {"beta_fast": 32.0, "beta_slow": 1.0, "truncate": True}
+_BASE = ("rope_theta",)
+_NUMBERS = (
+    *_BASE, "factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings", "beta_fast",
+    "beta_slow", "attention_factor", "partial_rotary_factor",
+)  # fmt: skip
 _ELSEWHERE = ("rope_type", "type", "rope_theta", "partial_rotary_factor", "mscale", "mscale_all_dim", "factor")
 
 
@@ -62,6 +68,7 @@ class Rope(Entry):
         base_key: the key of the base before there were `rope_parameters`.
         share_key: that of the part.
         kinds: every `rope_type` that the family knows.
+        usual: the rope parameters where a config has none.
     """
 
     def __init__(
@@ -71,15 +78,21 @@ class Rope(Entry):
         base_key: str = "rope_theta",
         share_key: str = "partial_rotary_factor",
         kinds: tuple[str, ...] = tuple(_NAMES),
+        usual: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.theta, self.share, self.base_key, self.share_key, self.kinds = theta, share, base_key, share_key, kinds
+        self.usual = usual
         self.theirs = ("rope_parameters", "rope_scaling", base_key, share_key, "original_max_position_embeddings")
 
     def read(self, config: Config, anatomy: Anatomy) -> None:
         """See `Entry`."""
-        given = config.get("rope_parameters") or config.get("rope_scaling") or {}
-        given = {"rope_theta": config.get(self.base_key, self.theta), **given}
-        given.setdefault("partial_rotary_factor", config.get(self.share_key, self.share))
+        given = {"rope_theta": config.get(self.base_key, self.theta), **(told(config) or self.usual)}
+        share = config.get(self.share_key, self.share)
+        if given.setdefault("partial_rotary_factor", share) != share and self.share_key in config:
+            raise UserError(
+                f"config.json says {self.share_key}: {share!r}, and another partial_rotary_factor in rope_parameters: "
+                "correct one of them"
+            )
         _check_whole(given, self.share)
         for number, layer in enumerate(anatomy.layers):
             anatomy.layers[number] = without_position(layer) | position(given, _width(layer), config, self.kinds)
@@ -107,15 +120,15 @@ class RopeByType(Entry):
 
     def read(self, config: Config, anatomy: Anatomy) -> None:
         """See `Entry`."""
-        given = config.get("rope_parameters") or {}
+        given = told(config)
         if FULL not in given and SLIDING not in given:
             given = {
-                FULL: {"rope_theta": config.get("rope_theta"), **(config.get("rope_scaling") or {}), **given},
+                FULL: {"rope_theta": config.get("rope_theta"), **given},
                 SLIDING: {"rope_theta": config.get("rope_local_base_freq")},
             }
         for number, layer in enumerate(anatomy.layers):
             kind = kind_of(layer)
-            own = dict(given.get(kind) or {})
+            own = dict(told({"rope_parameters": given.get(kind)}))
             _check_whole(own, None)
             own["rope_theta"] = own.get("rope_theta") or (self.theta if kind == FULL else self.local_theta)
             anatomy.layers[number] = without_position(layer) | position(own, _width(layer), config)
@@ -138,12 +151,13 @@ def position(
         UserError: it is of a kind, or has a key, that lmkit does not know.
     """
     kind = given.get("rope_type") or given.get("type") or "default"
-    kind = _FORMER.get(kind, kind)
+    kind = _FORMER.get(kind, kind) if isinstance(kind, str) else kind
     if kind not in kinds:
         raise UserError(f"config.json says rope_type: {kind!r}, which lmkit cannot represent, only {', '.join(kinds)}")
     name, keys = _NAMES[kind]
     if unknown := [key for key in given if key not in (*keys, *_ELSEWHERE) and kind != "default"]:
         raise UserError(f"config.json says {unknown[0]} in its rope parameters, which lmkit does not know for {kind!r}")
+    _check_numbers(given)
     values = _closed(kind, given, config)
     found = {"position": name, "position.base": float(given["rope_theta"])}
     found["position.width"] = int(head_dim * (given.get("partial_rotary_factor") or 1.0))
@@ -188,6 +202,30 @@ def parameters_of_all(layers: list[dict[str, Any]], share: float | None, config:
     if not found or any(other != found[0] for other in found):
         raise NotOfFamily("layers have several positions, or none")
     return found[0]
+
+
+def told(config: Config) -> Mapping[str, Any]:
+    """What a config says of rotations by either name.
+
+    Raises:
+        UserError: it is no object.
+    """
+    key = "rope_parameters" if config.get("rope_parameters") else "rope_scaling"
+    given = config.get(key) or {}
+    if not isinstance(given, Mapping):
+        raise UserError(f"config.json says {key}: {given!r}, but it has to be an object of keys and values")
+    return given
+
+
+def _check_numbers(given: Mapping[str, Any]) -> None:
+    """Looks whether all that has to be a number is one.
+
+    Raises:
+        UserError: one is not.
+    """
+    for key, value in given.items():
+        if key in _NUMBERS and not (is_number(value) and 0 < value < math.inf) and (value is not None or key in _BASE):
+            raise UserError(f"config.json says {key}: {value!r} in its rope parameters, but it has to be above 0")
 
 
 def _check_whole(given: Mapping[str, Any], share: float | None) -> None:

@@ -10,7 +10,7 @@ from lmkit.hf.tables.families.qwen import DENSE, EXPERTS, IN_DENSE_LAYERS, MIXED
 from lmkit.hf.tables.family import Family
 from lmkit.hf.tables.keys import Cases, Config, Is, Key, Must, NotOfFamily
 from lmkit.hf.tables.layer_keys import DenseFirst
-from lmkit.hf.tables.rope import Rope, mscale
+from lmkit.hf.tables.rope import Rope, mscale, told
 from lmkit.hf.tables.rules import Rename, Split, Transpose
 
 ROTATED = "attention.rope_dim"
@@ -22,7 +22,7 @@ class WeightedRope(Rope):
     def read(self, config: Config, anatomy: Anatomy) -> None:
         """See `Entry`."""
         super().read(config, anatomy)
-        given = config.get("rope_parameters") or config.get("rope_scaling") or {}
+        given = told(config)
         for layer in anatomy.layers:
             usual = _usual_scale(layer)
             weight = given.get("mscale_all_dim") if layer["position"] != "Rotary" else None
@@ -60,7 +60,7 @@ DEEPSEEK_V3 = Family(
         *SIZES,
         Is("attention", "LatentAttention"),
         Key("kv_lora_rank", "attention.kv_rank"),
-        Key("q_lora_rank", "attention.q_rank", None),
+        Key("q_lora_rank", "attention.q_rank", 1536, null=True),
         Key("qk_nope_head_dim", "attention.nope_dim"),
         Key("qk_rope_head_dim", "attention.rope_dim"),
         Key("v_head_dim", "attention.v_dim"),
@@ -74,11 +74,11 @@ DEEPSEEK_V3 = Family(
         Key("n_routed_experts", "feed_forward.experts", only=MIXED),
         Key("num_experts_per_tok", "feed_forward.active", only=MIXED),
         Key("moe_intermediate_size", "feed_forward.hidden", only=MIXED),
-        Key("n_shared_experts", "feed_forward.shared", 0, only=MIXED),
+        Key("n_shared_experts", "feed_forward.shared", 1, only=MIXED),
         Key("norm_topk_prob", "feed_forward.router.normalise", True, only=MIXED),
-        Key("routed_scaling_factor", "feed_forward.router.scale", 1.0, only=MIXED),
-        Key("n_group", "feed_forward.router.groups", 1, only=MIXED),
-        Key("topk_group", "feed_forward.router.groups_active", 1, only=MIXED),
+        Key("routed_scaling_factor", "feed_forward.router.scale", 2.5, only=MIXED),
+        Key("n_group", "feed_forward.router.groups", 8, only=MIXED),
+        Key("topk_group", "feed_forward.router.groups_active", 4, only=MIXED),
         Must("topk_method", "noaux_tc"),
         Must("scoring_func", "sigmoid"),
         Must("moe_layer_freq", 1),

@@ -33,7 +33,7 @@ UNBIASED = (Is("attention.bias", False), Is("attention.out_bias", False))
 GATED = (
     Is("feed_forward", "Gated"),
     Key("intermediate_size", "feed_forward.hidden"),
-    Cases("hidden_act", {"silu": {"feed_forward.activation": "SiLU"}}),
+    Cases("hidden_act", {"silu": {"feed_forward.activation": "SiLU"}}, "silu"),
 )
 RMS_NORM = (Is("norm", "RMSNorm"), Key("rms_norm_eps", "norm.eps", 1e-6))
 UNTIED = Key("tie_word_embeddings", "tied", False)

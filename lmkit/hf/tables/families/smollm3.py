@@ -23,7 +23,7 @@ SMOLLM3 = Family(
         *HEADS,
         USUAL_SCALE,
         BIASES,
-        Windows(where_not_rotated, switch="use_sliding_window"),
+        Windows(where_not_rotated, switch="use_sliding_window", length=None),
         *GATED,
         Key("mlp_bias", "feed_forward.bias", False),
         *RMS_NORM,
