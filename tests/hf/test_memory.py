@@ -81,7 +81,7 @@ def test_an_import_holds_the_network_and_one_tensor(large):
     folder, largest = large
     done = subprocess.run([sys.executable, "-c", SCRIPT, folder], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
-    assert found["network"] > 900 * MEGABYTE and found["samples"] > 50
+    assert found["network"] > 800 * MEGABYTE and found["samples"] > 50
     above = found["peak"] - found["before"] - found["network"]
     print({**found, "above": above, "largest": largest})
     assert -ALLOWANCE < above < largest + ALLOWANCE
