@@ -1,8 +1,8 @@
-"""Forms in which folders have been written before: configs by older keys, tensors by older names, buffers beside them."""
+"""Forms in which folders have been written before: configs by older keys, tensors by older names, with buffers."""
 
 import torch
 
-from tests.hf.peers import ROW, T
+from tests.hf.variants import ROW, T
 
 
 def before_rope_parameters(config):

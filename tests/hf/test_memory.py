@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.hf.peers import SIZES
+from tests.hf.variants import SIZES
 
 MEGABYTE = 2**20
 ALLOWANCE = 48 * MEGABYTE  # of the allocator, and of tables

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from lmkit.errors import UserError
 from lmkit.hf.tables.anatomy import Anatomy
-from lmkit.hf.tables.keys import Config, Entry, NotOfFamily
+from lmkit.hf.tables.keys import Entry, NotOfFamily
 from lmkit.hf.tables.rules import Rule
+from lmkit.hf.tables.values import Config
 
 # fmt: off
 KNOWN = frozenset((

@@ -8,10 +8,12 @@ from lmkit.hf.tables.binding import where
 from lmkit.hf.tables.families.llama import EMBEDDINGS, NORMS, RMS_NORM, SIZES, UNTIED, heads_of
 from lmkit.hf.tables.families.qwen import DENSE, EXPERTS, IN_DENSE_LAYERS, MIXED
 from lmkit.hf.tables.family import Family
-from lmkit.hf.tables.keys import Cases, Config, Is, Key, Must, NotOfFamily
+from lmkit.hf.tables.keys import Cases, Is, Key, Must, NotOfFamily
 from lmkit.hf.tables.layer_keys import DenseFirst
-from lmkit.hf.tables.rope import Rope, mscale, told
+from lmkit.hf.tables.rope import Rope
+from lmkit.hf.tables.rope_parameters import mscale, told
 from lmkit.hf.tables.rules import Rename, Split, Transpose
+from lmkit.hf.tables.values import Config
 
 ROTATED = "attention.rope_dim"
 

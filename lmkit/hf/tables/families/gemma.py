@@ -3,10 +3,11 @@
 from lmkit.hf.tables.anatomy import Anatomy
 from lmkit.hf.tables.families.llama import ATTENTION, BIASES, EMBEDDINGS, FEED_FORWARD, HEADS, SIZES
 from lmkit.hf.tables.family import Family
-from lmkit.hf.tables.keys import ROOT_OF_ONE_OVER, Cases, Config, Is, Key, Must, checked
+from lmkit.hf.tables.keys import ROOT_OF_ONE_OVER, Cases, Is, Key, Must
 from lmkit.hf.tables.layer_keys import FULL, SLIDING, Windows
 from lmkit.hf.tables.rope import Rope, RopeByType
 from lmkit.hf.tables.rules import Rename
+from lmkit.hf.tables.values import Config, checked
 
 TANH = {"feed_forward.activation": "GELU", "feed_forward.activation.approximate": "tanh"}
 NORMS = (

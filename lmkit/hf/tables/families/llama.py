@@ -1,9 +1,10 @@
 """Llama 1 to 3.3 (arXiv:2302.13971, 2307.09288, 2407.21783), and what many families after it have in common with it."""
 
 from lmkit.hf.tables.family import Family
-from lmkit.hf.tables.keys import Cases, Config, Is, Key
+from lmkit.hf.tables.keys import Cases, Is, Key
 from lmkit.hf.tables.rope import Rope
 from lmkit.hf.tables.rules import Rename
+from lmkit.hf.tables.values import Config
 
 
 def heads_of(config: Config) -> int:

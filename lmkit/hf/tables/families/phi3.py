@@ -3,7 +3,7 @@
 from lmkit.hf.tables.families.llama import EMBEDDINGS, GATED, HEADS, NORMS, SIZES, UNBIASED, UNTIED, USUAL_SCALE
 from lmkit.hf.tables.families.mistral import WINDOW
 from lmkit.hf.tables.family import Family
-from lmkit.hf.tables.keys import Is, Key
+from lmkit.hf.tables.keys import Is, Key, Must
 from lmkit.hf.tables.rope import Rope
 from lmkit.hf.tables.rules import Rename, Split
 
@@ -20,6 +20,8 @@ PHI3 = Family(
         Is("norm", "RMSNorm"),
         Key("rms_norm_eps", "norm.eps", 1e-5),
         UNTIED,
+        Must("full_attn_mod", 1),
+        Must("interpolate_factor", 1),
         Rope(share=1.0, kinds=("default", "longrope")),
     ),
     weights=(

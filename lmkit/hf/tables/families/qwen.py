@@ -16,10 +16,11 @@ from lmkit.hf.tables.families.llama import (
     USUAL_SCALE,
 )
 from lmkit.hf.tables.family import Family
-from lmkit.hf.tables.keys import Cases, Config, Is, Key, checked
+from lmkit.hf.tables.keys import Cases, Is, Key
 from lmkit.hf.tables.layer_keys import FULL, SLIDING, DenseAmong, Windows
 from lmkit.hf.tables.rope import Rope
 from lmkit.hf.tables.rules import Rename, Stack
+from lmkit.hf.tables.values import Config, checked
 
 
 def last_layers(config: Config) -> list[str]:
