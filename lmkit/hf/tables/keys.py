@@ -162,6 +162,8 @@ class Cases(Entry):
     def read(self, config: Config, anatomy: Anatomy) -> None:
         """See `Entry`."""
         value = value_of(config, self.theirs[0], self.default)
+        if isinstance(value, bool) and self.theirs[0] in config:
+            value = bool(config[self.theirs[0]])  # null is as good as false
         if not isinstance(value, str | bool) or value not in self.cases:
             known = ", ".join(map(repr, self.cases))
             raise UserError(f"config.json says {self.theirs[0]}: {value!r}, which lmkit cannot represent, only {known}")

@@ -39,7 +39,8 @@ class Rope(Entry):
 
     def read(self, config: Config, anatomy: Anatomy) -> None:
         """See `Entry`."""
-        given = {"rope_theta": config.get(self.base_key, self.theta), **(told(config) or self.usual)}
+        given = told(config) or ({} if "rope_parameters" in config else self.usual)
+        given = {"rope_theta": config.get(self.base_key, self.theta), **given}
         share = config.get(self.share_key, self.share)
         if given.setdefault("partial_rotary_factor", share) != share and self.share_key in config:
             raise UserError(
