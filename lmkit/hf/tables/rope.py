@@ -42,7 +42,7 @@ class Rope(Entry):
         given = told(config) or ({} if "rope_parameters" in config else self.usual)
         given = {"rope_theta": config.get(self.base_key, self.theta), **given}
         share = config.get(self.share_key, self.share)
-        if given.setdefault("partial_rotary_factor", share) != share and self.share_key in config:
+        if share is not None and given.setdefault("partial_rotary_factor", share) != share and self.share_key in config:
             raise UserError(
                 f"config.json says {self.share_key}: {share!r}, and another partial_rotary_factor in rope_parameters: "
                 "correct one of them"

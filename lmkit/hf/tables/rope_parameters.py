@@ -49,10 +49,10 @@ NAMES: dict[str, tuple[str, dict[str, str]]] = {
 """By `rope_type` our class, and its options by their keys."""
 
 _USUAL = {"beta_fast": 32.0, "beta_slow": 1.0, "truncate": True}
-_BASE = ("rope_theta",)
+_BASE = ("rope_theta", "partial_rotary_factor")
 _NUMBERS = (
     *_BASE, "factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings", "beta_fast",
-    "beta_slow", "attention_factor", "partial_rotary_factor",
+    "beta_slow", "attention_factor",
 )  # fmt: skip
 _ELSEWHERE = ("rope_type", "type", "rope_theta", "partial_rotary_factor", "mscale", "mscale_all_dim", "factor")
 
@@ -166,6 +166,7 @@ def _closed(kind: str, given: Mapping[str, Any], config: Config) -> Parameters:
         UserError: one that is needed is missing.
     """
     values = {**_USUAL, **{key: value for key, value in given.items() if value is not None}}
+    values["truncate"] = bool(given.get("truncate", values["truncate"]))  # null is as good as false
     longest = config["max_position_embeddings"]
     original = (
         config.get("original_max_position_embeddings") or values.get("original_max_position_embeddings") or longest
