@@ -81,7 +81,7 @@ class Pickle(TensorFile):
         except Exception as error:  # whatever comes of reading any file as one
             said = " ".join(str(error).split())[:160]
             raise UserError(f"{path} is truncated, or holds more than tensors ({said}): {AGAIN}") from error
-        if not isinstance(held, dict) or not all(isinstance(value, Tensor) for value in held.values()):
+        if not isinstance(held, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in held.items()):
             raise UserError(f"{path} holds something else than tensors by name: {AGAIN}")
         self._held: dict[str, Tensor] = held
 
@@ -110,9 +110,18 @@ def read_json(path: Path) -> dict[str, Any]:
             f"no {path.name} in {path.parent}: give the folder of a model, as transformers' save_pretrained writes it"
         )
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path} is not JSON ({error}): {AGAIN}") from error
+        found = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
+    except (ValueError, OSError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON as it should be ({error}): {AGAIN}") from error
     if not isinstance(found, dict):
         raise UserError(f"{path} holds a {type(found).__name__}, not an object: {AGAIN}")
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of keys, each of which comes once: other readers would take another of the values."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"it has the key {next(key for key in keys if keys.count(key) > 1)!r} twice")
     return found

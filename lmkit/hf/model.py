@@ -41,8 +41,7 @@ class Model:
         self.family = _family(self.folder.config)
         self.anatomy: Anatomy = self.family.read(self.folder.config)
         self.recipe: dict[str, Any] = recipe_of(self.anatomy)
-        with torch.device("meta"):
-            shapes = self.build().state_dict()
+        shapes = self._blank().state_dict()
         self._ties = Ties(self.family, self.anatomy, shapes)
         self._ties.check(self.folder)
         self.shapes: dict[str, torch.Tensor] = shapes
@@ -50,6 +49,22 @@ class Model:
     def build(self) -> Decoder:
         """A network of this recipe, with first values."""
         return build(Callable[[], Decoder], self.recipe)()
+
+    def _blank(self) -> Decoder:
+        """The same without any memory.
+
+        Raises:
+            UserError: there is no such network, as when its heads do not divide its width.
+        """
+        try:
+            with torch.device("meta"):
+                return self.build()
+        except UserError as error:
+            said = " ".join(str(error).split())
+            said = said if len(said) <= 300 else f"{said[:100]} ... {said[-200:]}"
+            raise UserError(
+                f"config.json in {self.folder.path} describes no network that can be built: {said}"
+            ) from error
 
     def load_into(self, network: nn.Module) -> None:
         """Fills a network of this recipe, on any device and in any dtype, sharded or whole, tensor by tensor."""
@@ -75,7 +90,7 @@ def _family(config: dict[str, Any]) -> Family:
             f"config.json says quantization_config ({method}), but lmkit imports weights as they were before they were "
             "quantized: give the folder of those"
         )
-    if name not in FAMILIES:
+    if not isinstance(name, str) or name not in FAMILIES:
         close = near(str(name), FAMILIES)
         meant = f"did you mean {' or '.join(close)}? " if close else ""
         raise UserError(

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from lmkit.errors import UserError
 from lmkit.hf.tables.anatomy import Anatomy
-from lmkit.hf.tables.keys import Config, Entry, Is, NotOfFamily
+from lmkit.hf.tables.keys import Entry, Is, NotOfFamily
 from lmkit.hf.tables.rules import Rule
+from lmkit.hf.tables.values import Config
 
 # fmt: off
 KNOWN = frozenset((
@@ -20,6 +21,10 @@ KNOWN = frozenset((
 ))
 # fmt: on
 """Keys of any config that say nothing of what a network computes: of its training, its tokens, its files."""
+
+
+NO_TOKENS = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
+"""Said, as transformers would take those of the family's first models where a config says none."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class Family:
         Raises:
             NotOfFamily: it is not of this family.
         """
-        config: Config = {"architectures": [self.architecture], "model_type": self.name}
+        config: Config = {"architectures": [self.architecture], "model_type": self.name, **NO_TOKENS}
         for entry in sorted(self.keys, key=lambda entry: not isinstance(entry, Is)):  # the classes of parts come first
             entry.write(anatomy, config)
         try:

@@ -10,13 +10,7 @@ from typing import Any, NamedTuple
 
 from lmkit.errors import UserError
 from lmkit.hf.tables.anatomy import OF_A_LAYER, Anatomy
-
-Config = dict[str, Any]
-Default = Any | Callable[[Config], Any]
-"""A value, or what gives one by the other keys."""
-
-NEEDED: Any = object()
-"""The default of a key that a config must have."""
+from lmkit.hf.tables.values import NEEDED, Config, Default, checked, value_of
 
 
 class NotOfFamily(Exception):
@@ -66,9 +60,11 @@ class Key(Entry):
     Args:
         theirs: the key; where one has had several names, all of them, the one to write first.
         ours: the option; of each layer if it begins with the name of a layer's part.
-        default: where a config has no such key or null.
+        default: where a config has no such key, or null.
         only: the class of a layer's part that has the option, where not all layers have it.
         way: how the value changes.
+        kind: of the value; none for that of the default, or for whole numbers if that is none.
+        null: whether null says that there is none, rather than the default.
     """
 
     def __init__(
@@ -78,16 +74,23 @@ class Key(Entry):
         default: Default = NEEDED,
         only: str | None = None,
         way: Way = SAME,
+        kind: type | None = None,
+        null: bool = False,
     ) -> None:
         self.theirs = (theirs,) if isinstance(theirs, str) else theirs
-        self.ours, self.default, self.only, self.way = ours, default, only, way
+        self.ours, self.default, self.only, self.way, self.null = ours, default, only, way, null
+        self.kind = kind or (type(default) if isinstance(default, bool | float) else int)
 
     def read(self, config: Config, anatomy: Anatomy) -> None:
         """See `Entry`."""
         if self.only and not any(_has(layer, self.ours, self.only) for layer in anatomy.layers):
             return
         key = next((key for key in self.theirs if config.get(key) is not None), self.theirs[0])
-        value = value_of(config, key, self.default)
+        value = None if self.null and key in config else value_of(config, key, self.default)
+        if self.kind is bool and key in config:
+            value = bool(value) and config[key] is not None  # null is as good as false
+        if config.get(key) is not None:
+            value = checked(config, key, self.kind, least=0 if self.default == 0 else 1)
         put(anatomy, self.ours, None if value is None else self.way.to_ours(value), self.only)
 
     def write(self, anatomy: Anatomy, config: Config) -> None:
@@ -134,8 +137,8 @@ class Must(Entry):
 
     def read(self, config: Config, anatomy: Anatomy) -> None:
         """See `Entry`."""
-        came = value_of(config, self.theirs[0], self.value)
-        if came != self.value:
+        came = config.get(self.theirs[0], self.value)
+        if came != self.value and (came is not None or self.value):  # null is as good as false
             raise UserError(
                 f"config.json says {self.theirs[0]}: {came!r}, which lmkit cannot represent, only {self.value!r}"
             )
@@ -163,7 +166,9 @@ class Cases(Entry):
     def read(self, config: Config, anatomy: Anatomy) -> None:
         """See `Entry`."""
         value = value_of(config, self.theirs[0], self.default)
-        if value not in self.cases:
+        if isinstance(value, bool) and self.theirs[0] in config:
+            value = bool(config[self.theirs[0]])  # null is as good as false
+        if not isinstance(value, str | bool) or value not in self.cases:
             known = ", ".join(map(repr, self.cases))
             raise UserError(f"config.json says {self.theirs[0]}: {value!r}, which lmkit cannot represent, only {known}")
         for ours, said in self.cases[value].items():
@@ -178,20 +183,6 @@ class Cases(Entry):
                 return
         if any(taken(anatomy, ours, self.only) for options in self.cases.values() for ours in options):
             raise NotOfFamily(f"no {self.theirs[0]} says what the network has")
-
-
-def value_of(config: Config, key: str, default: Default) -> Any:
-    """What a config says, or the default where it says nothing or null.
-
-    Raises:
-        UserError: it says nothing and has to.
-    """
-    value = config.get(key)
-    if value is not None:
-        return value
-    if default is NEEDED:
-        raise UserError(f"config.json has no {key}, which its family needs: give the folder's own config.json, whole")
-    return default(config) if callable(default) else default
 
 
 def put(anatomy: Anatomy, ours: str, value: Any, only: str | None = None) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 from lmkit.errors import UserError
 from lmkit.hf.tables.anatomy import Anatomy
-from lmkit.hf.tables.keys import Config, Entry, NotOfFamily, value_of
+from lmkit.hf.tables.keys import Entry, NotOfFamily
+from lmkit.hf.tables.values import Config, checked, value_of
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 
@@ -17,23 +18,34 @@ class Windows(Entry):
         usual: the types of the layers where the config does not list them.
         switch: a key by which windows are turned off; none if there is none.
         listed: whether a config may list them.
+        length: the window where a config does not say.
     """
 
-    def __init__(self, usual: Callable[[Config], list[str]], switch: str | None = None, listed: bool = True) -> None:
-        self.usual, self.switch, self.listed = usual, switch, listed
+    def __init__(
+        self,
+        usual: Callable[[Config], list[str]],
+        switch: str | None = None,
+        listed: bool = True,
+        length: int | None = 4096,
+    ) -> None:
+        self.usual, self.switch, self.listed, self.length = usual, switch, listed, length
         self.theirs = ("sliding_window", *(["layer_types"] if listed else []), *([switch] if switch else []))
 
     def read(self, config: Config, anatomy: Anatomy) -> None:
         """See `Entry`."""
-        window = config.get("sliding_window")
+        window = config.get("sliding_window", self.length)
         if self.switch and not config.get(self.switch):
             window = None
+        if window is not None:
+            window = checked({"sliding_window": window}, "sliding_window", int)
         types = value_of(config, "layer_types", self.usual) if self.listed else self.usual(config)
-        if len(types) != len(anatomy.layers) or not set(types) <= {FULL, SLIDING}:
+        if not is_list(types, len(anatomy.layers)) or any(kind not in (FULL, SLIDING) for kind in types):
             raise UserError(
                 f"config.json says layer_types: {types!r}, but lmkit represents {len(anatomy.layers)} layers of "
                 f"{FULL} or {SLIDING}"
             )
+        if window is None and SLIDING in types and (self.switch is None or config.get("layer_types")):
+            raise UserError(f"config.json says that layers are of {SLIDING}, but not how many tokens they see")
         for layer, kind in zip(anatomy.layers, types, strict=True):
             layer["attention.window"] = window if kind == SLIDING else None
 
@@ -42,7 +54,8 @@ class Windows(Entry):
         windows = {layer.get("attention.window") for layer in anatomy.layers} - {None}
         if len(windows) > 1:
             raise NotOfFamily("windows of several lengths")
-        config["sliding_window"] = next(iter(windows), None)
+        if windows or self.switch:
+            config["sliding_window"] = next(iter(windows), None)
         if self.listed:
             config["layer_types"] = [kind_of(layer) for layer in anatomy.layers]
         if self.switch:
@@ -61,7 +74,7 @@ class DenseFirst(Entry):
 
     def read(self, config: Config, anatomy: Anatomy) -> None:
         """See `Entry`."""
-        dense = value_of(config, self.theirs[0], 0)
+        dense = checked({**config, self.theirs[0]: value_of(config, self.theirs[0], 3)}, self.theirs[0], int, least=0)
         for number, layer in enumerate(anatomy.layers):
             layer["feed_forward"] = "Gated" if number < dense else "MixtureOfExperts"
 
@@ -78,7 +91,10 @@ class DenseAmong(Entry):
 
     def read(self, config: Config, anatomy: Anatomy) -> None:
         """See `Entry`."""
-        step, dense = value_of(config, "decoder_sparse_step", 1), value_of(config, "mlp_only_layers", [])
+        step = checked({"decoder_sparse_step": 1, **config}, "decoder_sparse_step", int)
+        dense = value_of(config, "mlp_only_layers", [])
+        if not is_list(dense):
+            raise UserError(f"config.json says mlp_only_layers: {dense!r}, but it has to be a list of layers' numbers")
         for number, layer in enumerate(anatomy.layers):
             mixed = number not in dense and (number + 1) % step == 0
             layer["feed_forward"] = "MixtureOfExperts" if mixed else "Gated"
@@ -97,12 +113,12 @@ class NoPositions(Entry):
 
     def read(self, config: Config, anatomy: Anatomy) -> None:
         """See `Entry`; a list of 1 for a layer with positions, 0 for one without."""
-        every = value_of(config, "no_rope_layer_interval", 4)
+        every = checked({"no_rope_layer_interval": 4, **config}, "no_rope_layer_interval", int)
         usual = [int((number + 1) % every != 0) for number in range(len(anatomy.layers))]
         rotated = value_of(config, "no_rope_layers", usual)
-        if len(rotated) != len(anatomy.layers):
+        if not is_list(rotated, len(anatomy.layers)):
             raise UserError(
-                f"config.json says no_rope_layers for {len(rotated)} layers, but it has {len(anatomy.layers)}"
+                f"config.json says no_rope_layers: {rotated!r}, not a list of {len(anatomy.layers)} numbers"
             )
         for number, layer in enumerate(anatomy.layers):
             if not rotated[number]:
@@ -111,6 +127,11 @@ class NoPositions(Entry):
     def write(self, anatomy: Anatomy, config: Config) -> None:
         """See `Entry`."""
         config["no_rope_layers"] = [int(layer["position"] != "NoPosition") for layer in anatomy.layers]
+
+
+def is_list(value: Any, length: int | None = None) -> bool:
+    """Whether a value is a list, of some length."""
+    return isinstance(value, list) and length in (None, len(value))
 
 
 def kind_of(layer: dict[str, Any]) -> str:

@@ -1,56 +1,15 @@
 """Rotary positions in a config.json: `rope_parameters`, or `rope_theta` and `rope_scaling` as they were before."""
 
-import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from lmkit.errors import UserError
 from lmkit.hf.tables.anatomy import Anatomy
-from lmkit.hf.tables.keys import Config, Entry, NotOfFamily
+from lmkit.hf.tables.keys import Entry
 from lmkit.hf.tables.layer_keys import FULL, SLIDING, kind_of, without_position
-
-Parameters = dict[str, Any]
-
-_FORMER = {"su": "longrope"}
-"""What a `rope_type` was called before."""
-
-_NAMES: dict[str, tuple[str, dict[str, str]]] = {
-    "default": ("Rotary", {}),
-    "linear": ("RotaryInterpolated", {"factor": "factor"}),
-    "llama3": (
-        "RotaryLlama3",
-        {
-            "factor": "factor",
-            "low_freq_factor": "low",
-            "high_freq_factor": "high",
-            "original_max_position_embeddings": "original_context",
-        },
-    ),
-    "yarn": (
-        "RotaryYaRN",
-        {
-            "factor": "factor",
-            "original_max_position_embeddings": "original_context",
-            "beta_fast": "fast",
-            "beta_slow": "slow",
-            "truncate": "truncate",
-            "attention_factor": "attention_factor",
-        },
-    ),
-    "longrope": (
-        "RotaryLong",
-        {
-            "short_factor": "short",
-            "long_factor": "long",
-            "original_max_position_embeddings": "original_context",
-            "attention_factor": "attention_factor",
-        },
-    ),
-}
-"""By `rope_type` our class, and its options by their keys."""
-
-_USUAL = {"beta_fast": 32.0, "beta_slow": 1.0, "truncate": True}
-_ELSEWHERE = ("rope_type", "type", "rope_theta", "partial_rotary_factor", "mscale", "mscale_all_dim", "factor")
+from lmkit.hf.tables.rope_parameters import NAMES, check_whole, parameters_of_all, position, told, width_of
+from lmkit.hf.tables.values import Config
 
 
 class Rope(Entry):
@@ -58,28 +17,39 @@ class Rope(Entry):
 
     Args:
         theta: the base where a config says none.
-        share: the part of each head that is rotated where a config says none.
+        share: the part of each head that is rotated where a config says none; none where all of it always is.
         base_key: the key of the base before there were `rope_parameters`.
         share_key: that of the part.
+        kinds: every `rope_type` that the family knows.
+        usual: the rope parameters where a config has none.
     """
 
     def __init__(
         self,
         theta: float = 10000.0,
-        share: float = 1.0,
+        share: float | None = None,
         base_key: str = "rope_theta",
         share_key: str = "partial_rotary_factor",
+        kinds: tuple[str, ...] = tuple(NAMES),
+        usual: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
-        self.theta, self.share, self.base_key, self.share_key = theta, share, base_key, share_key
+        self.theta, self.share, self.base_key, self.share_key, self.kinds = theta, share, base_key, share_key, kinds
+        self.usual = usual
         self.theirs = ("rope_parameters", "rope_scaling", base_key, share_key, "original_max_position_embeddings")
 
     def read(self, config: Config, anatomy: Anatomy) -> None:
         """See `Entry`."""
-        given = config.get("rope_parameters") or config.get("rope_scaling") or {}
+        given = told(config) or ({} if "rope_parameters" in config else self.usual)
         given = {"rope_theta": config.get(self.base_key, self.theta), **given}
-        given.setdefault("partial_rotary_factor", config.get(self.share_key, self.share))
+        share = config.get(self.share_key, self.share)
+        if share is not None and given.setdefault("partial_rotary_factor", share) != share and self.share_key in config:
+            raise UserError(
+                f"config.json says {self.share_key}: {share!r}, and another partial_rotary_factor in rope_parameters: "
+                "correct one of them"
+            )
+        check_whole(given, self.share)
         for number, layer in enumerate(anatomy.layers):
-            anatomy.layers[number] = without_position(layer) | position(given, _width(layer), config)
+            anatomy.layers[number] = without_position(layer) | position(given, width_of(layer), config, self.kinds)
 
     def write(self, anatomy: Anatomy, config: Config) -> None:
         """See `Entry`."""
@@ -95,9 +65,8 @@ class RopeByType(Entry):
     Args:
         theta: the base of the former where a config says none.
         local_theta: that of the latter; none for the same.
-        local_key: the key of the latter before there were `rope_parameters`.
-        flat: whether what both have in common is written beside the two, for versions of transformers that know one
-            rotation only.
+        local_key: the key of the latter before there were `rope_parameters`; none if it was the same.
+        flat: whether that of the windows is also written without a type, for transformers that know one only.
     """
 
     def __init__(
@@ -108,117 +77,24 @@ class RopeByType(Entry):
 
     def read(self, config: Config, anatomy: Anatomy) -> None:
         """See `Entry`."""
-        given = config.get("rope_parameters") or {}
+        given = told(config)
         if FULL not in given and SLIDING not in given:
-            whole = {"rope_theta": config.get("rope_theta"), **(config.get("rope_scaling") or {}), **given}
+            whole = {"rope_theta": config.get("rope_theta"), **given}
             local = config.get(self.local_key) if self.local_key else whole["rope_theta"]
             given = {FULL: whole, SLIDING: {"rope_theta": local}}
         for number, layer in enumerate(anatomy.layers):
             kind = kind_of(layer)
-            own = dict(given.get(kind) or {})
+            own = dict(told({"rope_parameters": given.get(kind)}))
+            check_whole(own, None)
             usual = self.theta if kind == FULL or self.local_theta is None else self.local_theta
             own["rope_theta"] = own.get("rope_theta") or usual
-            anatomy.layers[number] = without_position(layer) | position(own, _width(layer), config)
+            anatomy.layers[number] = without_position(layer) | position(own, width_of(layer), config)
 
     def write(self, anatomy: Anatomy, config: Config) -> None:
         """See `Entry`."""
         found = {
-            kind: parameters_of_all(layers, 1.0, config)
+            kind: parameters_of_all(layers, None, config)
             for kind in (SLIDING, FULL)
             if (layers := [layer for layer in anatomy.layers if kind_of(layer) == kind])
         }
-        common = next(iter(found.values())) if self.flat else {}
-        config["rope_parameters"] = {**common, **found}
-
-
-def position(given: Mapping[str, Any], head_dim: int, config: Config) -> dict[str, Any]:
-    """The position that rope parameters describe, by dotted names.
-
-    Raises:
-        UserError: it is of a kind, or has a key, that lmkit does not know.
-    """
-    kind = given.get("rope_type") or given.get("type") or "default"
-    kind = _FORMER.get(kind, kind)
-    if kind not in _NAMES:
-        raise UserError(f"config.json says rope_type: {kind!r}, which lmkit cannot represent, only {', '.join(_NAMES)}")
-    name, keys = _NAMES[kind]
-    if unknown := [key for key in given if key not in (*keys, *_ELSEWHERE) and kind != "default"]:
-        raise UserError(f"config.json says {unknown[0]} in its rope parameters, which lmkit does not know for {kind!r}")
-    values = _closed(kind, given, config)
-    found = {"position": name, "position.base": float(given["rope_theta"])}
-    found["position.width"] = int(head_dim * (given.get("partial_rotary_factor") or 1.0))
-    return found | {f"position.{ours}": values[theirs] for theirs, ours in keys.items()}
-
-
-def parameters(layer: Mapping[str, Any], share: float, config: Config) -> Parameters:
-    """The rope parameters of a layer's position, without what follows from others.
-
-    Args:
-        layer: its parts.
-        share: the part of each head that is rotated where a config says none.
-        config: what is known so far.
-
-    Raises:
-        NotOfFamily: it has another position.
-    """
-    kind = next((kind for kind, (name, _) in _NAMES.items() if name == layer["position"]), None)
-    if kind is None:
-        raise NotOfFamily(f"{layer['position']} is no rotary position of Hugging Face")
-    found = {"rope_type": kind, "rope_theta": layer["position.base"]}
-    part = layer["position.width"] / _width(layer)
-    if part != 1.0 or share != 1.0:
-        found["partial_rotary_factor"] = part
-    found |= {theirs: layer[f"position.{ours}"] for theirs, ours in _NAMES[kind][1].items()}
-    if "attention_factor" in found:
-        usual = _closed(kind, {**found, "attention_factor": None}, config)["attention_factor"]
-        if abs(usual - found["attention_factor"]) < 1e-12:
-            del found["attention_factor"]
-    return found
-
-
-def parameters_of_all(layers: list[dict[str, Any]], share: float, config: Config) -> Parameters:
-    """The same of layers that have one position, those that have none aside.
-
-    Raises:
-        NotOfFamily: they have several.
-    """
-    found = [parameters(layer, share, config) for layer in layers if layer["position"] != "NoPosition"]
-    if not found or any(other != found[0] for other in found):
-        raise NotOfFamily("layers have several positions, or none")
-    return found[0]
-
-
-def mscale(factor: float, weight: float) -> float:
-    """YaRN's 0.1 c ln(factor) + 1, by which DeepSeek weighs the scores."""
-    return 0.1 * weight * math.log(factor) + 1.0 if factor > 1 else 1.0
-
-
-def _closed(kind: str, given: Mapping[str, Any], config: Config) -> Parameters:
-    """The values of all keys of a kind, with what is meant where some are missing.
-
-    Raises:
-        UserError: one that is needed is missing.
-    """
-    values = {**_USUAL, **{key: value for key, value in given.items() if value is not None}}
-    longest = config["max_position_embeddings"]
-    original = (
-        config.get("original_max_position_embeddings") or values.get("original_max_position_embeddings") or longest
-    )
-    values["original_max_position_embeddings"] = original
-    if kind == "yarn":
-        values.setdefault("factor", longest / original)
-        factor, weight, of_all = values["factor"], values.get("mscale"), values.get("mscale_all_dim")
-        usual = mscale(factor, weight) / mscale(factor, of_all) if weight and of_all else mscale(factor, 1.0)
-        values.setdefault("attention_factor", usual)
-    if kind == "longrope":
-        factor = values.get("factor") or longest / original
-        usual = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
-        values.setdefault("attention_factor", usual)
-    if missing := [key for key in _NAMES[kind][1] if values.get(key) is None]:
-        raise UserError(f"config.json has no {missing[0]} in its rope parameters, which {kind!r} needs")
-    return values
-
-
-def _width(layer: Mapping[str, Any]) -> int:
-    """How many numbers of a head are rotated when all are."""
-    return layer.get("attention.rope_dim") or layer["attention.head_dim"]
+        config["rope_parameters"] = {**(next(iter(found.values())) if self.flat else {}), **found}

@@ -8,10 +8,12 @@ from lmkit.hf.tables.binding import where
 from lmkit.hf.tables.families.llama import EMBEDDINGS, NORMS, RMS_NORM, SIZES, UNTIED, heads_of
 from lmkit.hf.tables.families.qwen import DENSE, EXPERTS, IN_DENSE_LAYERS, MIXED
 from lmkit.hf.tables.family import Family
-from lmkit.hf.tables.keys import Cases, Config, Is, Key, Must
+from lmkit.hf.tables.keys import Cases, Is, Key, Must, NotOfFamily
 from lmkit.hf.tables.layer_keys import DenseFirst
-from lmkit.hf.tables.rope import Rope, mscale
+from lmkit.hf.tables.rope import Rope
+from lmkit.hf.tables.rope_parameters import mscale, told
 from lmkit.hf.tables.rules import Rename, Split, Transpose
+from lmkit.hf.tables.values import Config
 
 ROTATED = "attention.rope_dim"
 
@@ -22,7 +24,7 @@ class WeightedRope(Rope):
     def read(self, config: Config, anatomy: Anatomy) -> None:
         """See `Entry`."""
         super().read(config, anatomy)
-        given = config.get("rope_parameters") or config.get("rope_scaling") or {}
+        given = told(config)
         for layer in anatomy.layers:
             usual = _usual_scale(layer)
             weight = given.get("mscale_all_dim") if layer["position"] != "Rotary" else None
@@ -30,6 +32,8 @@ class WeightedRope(Rope):
 
     def write(self, anatomy: Anatomy, config: Config) -> None:
         """See `Entry`."""
+        if any(layer["attention"] != "LatentAttention" for layer in anatomy.layers):
+            raise NotOfFamily("it has another attention than the latent one")
         super().write(anatomy, config)
         layer, given = anatomy.layers[0], config["rope_parameters"]
         of_all = (layer["attention.scale"] / _usual_scale(layer)) ** 0.5
@@ -58,7 +62,7 @@ DEEPSEEK_V3 = Family(
         *SIZES,
         Is("attention", "LatentAttention"),
         Key("kv_lora_rank", "attention.kv_rank"),
-        Key("q_lora_rank", "attention.q_rank", None),
+        Key("q_lora_rank", "attention.q_rank", 1536, null=True),
         Key("qk_nope_head_dim", "attention.nope_dim"),
         Key("qk_rope_head_dim", "attention.rope_dim"),
         Key("v_head_dim", "attention.v_dim"),
@@ -72,11 +76,11 @@ DEEPSEEK_V3 = Family(
         Key("n_routed_experts", "feed_forward.experts", only=MIXED),
         Key("num_experts_per_tok", "feed_forward.active", only=MIXED),
         Key("moe_intermediate_size", "feed_forward.hidden", only=MIXED),
-        Key("n_shared_experts", "feed_forward.shared", 0, only=MIXED),
+        Key("n_shared_experts", "feed_forward.shared", 1, only=MIXED),
         Key("norm_topk_prob", "feed_forward.router.normalise", True, only=MIXED),
-        Key("routed_scaling_factor", "feed_forward.router.scale", 1.0, only=MIXED),
-        Key("n_group", "feed_forward.router.groups", 1, only=MIXED),
-        Key("topk_group", "feed_forward.router.groups_active", 1, only=MIXED),
+        Key("routed_scaling_factor", "feed_forward.router.scale", 2.5, only=MIXED),
+        Key("n_group", "feed_forward.router.groups", 8, only=MIXED),
+        Key("topk_group", "feed_forward.router.groups_active", 4, only=MIXED),
         Must("topk_method", "noaux_tc"),
         Must("scoring_func", "sigmoid"),
         Must("moe_layer_freq", 1),

@@ -3,10 +3,11 @@
 from lmkit.hf.tables.anatomy import Anatomy
 from lmkit.hf.tables.families.llama import ATTENTION, BIASES, EMBEDDINGS, FEED_FORWARD, HEADS, SIZES
 from lmkit.hf.tables.family import Family
-from lmkit.hf.tables.keys import ROOT_OF_ONE_OVER, Cases, Config, Is, Key, Must
+from lmkit.hf.tables.keys import ROOT_OF_ONE_OVER, Cases, Is, Key, Must
 from lmkit.hf.tables.layer_keys import FULL, SLIDING, Windows
 from lmkit.hf.tables.rope import Rope, RopeByType
 from lmkit.hf.tables.rules import Rename
+from lmkit.hf.tables.values import Config, checked
 
 TANH = {"feed_forward.activation": "GELU", "feed_forward.activation.approximate": "tanh"}
 NORMS = (
@@ -24,7 +25,7 @@ def by_turns(config: Config) -> list[str]:
 
 def all_but_every(config: Config) -> list[str]:
     """Windows in all layers but every so many, six where a config does not say."""
-    every = config.get("sliding_window_pattern") or 6
+    every = checked({"sliding_window_pattern": 6, **config}, "sliding_window_pattern", int)
     return [SLIDING if (number + 1) % every else FULL for number in range(config["num_hidden_layers"])]
 
 
@@ -37,7 +38,7 @@ PARTS = (
     *SIZES,
     *HEADS,
     BIASES,
-    Key("query_pre_attn_scalar", "attention.scale", 256, way=ROOT_OF_ONE_OVER),
+    Key("query_pre_attn_scalar", "attention.scale", 256.0, way=ROOT_OF_ONE_OVER),
     Is("embedding_scale", root_of_width),
     Is("block", "SandwichNorm"),
     Is("norm", "ZeroCentredRMSNorm"),
@@ -55,8 +56,8 @@ GEMMA2 = Family(
     keys=(
         *PARTS,
         Windows(by_turns),
-        Key("attn_logit_softcapping", "attention.soft_cap", None),
-        Key("final_logit_softcapping", "soft_cap", None),
+        Key("attn_logit_softcapping", "attention.soft_cap", 50.0, null=True),
+        Key("final_logit_softcapping", "soft_cap", 30.0, null=True),
         Rope(),
     ),
     weights=(*EMBEDDINGS, *ATTENTION, *FEED_FORWARD, *NORMS),
@@ -71,8 +72,8 @@ GEMMA3 = Family(
         Windows(all_but_every),
         Is("attention.qk_norm", "ZeroCentredRMSNorm"),
         Key("rms_norm_eps", "attention.qk_norm.eps", 1e-6),
-        Key("attn_logit_softcapping", "attention.soft_cap", None),
-        Key("final_logit_softcapping", "soft_cap", None),
+        Must("attn_logit_softcapping", None),  # which transformers takes and does not use
+        Key("final_logit_softcapping", "soft_cap", None, kind=float),
         RopeByType(theta=1000000.0, local_theta=10000.0, local_key="rope_local_base_freq"),
     ),
     weights=(

@@ -14,6 +14,15 @@ from lmkit.hf.tables.rules import Rename, Split, Transpose
 FEED_FORWARD = "blocks.{n}.feed_forward"
 EXPERTS, HIDDEN = "feed_forward.experts", "feed_forward.hidden"
 
+YARN = {
+    "rope_type": "yarn",
+    "factor": 32.0,
+    "beta_fast": 32.0,
+    "beta_slow": 1.0,
+    "truncate": False,
+    "original_max_position_embeddings": 4096,
+}
+
 GPT_OSS = Family(
     name="gpt_oss",
     architecture="GptOssForCausalLM",
@@ -25,7 +34,7 @@ GPT_OSS = Family(
         Is("attention.bias", True),
         Is("attention.out_bias", True),
         Must("attention_bias", True),
-        Windows(by_turns),
+        Windows(by_turns, length=128),
         Is("feed_forward", "ClampedMixture"),
         Key("num_local_experts", EXPERTS),
         Key(("num_experts_per_tok", "experts_per_token"), "feed_forward.active"),
@@ -37,7 +46,7 @@ GPT_OSS = Family(
         Is("norm", "RMSNorm"),
         Key("rms_norm_eps", "norm.eps", 1e-5),
         UNTIED,
-        Rope(theta=150000.0),
+        Rope(theta=150000.0, usual=YARN),
     ),
     weights=(
         *EMBEDDINGS,

@@ -1,9 +1,10 @@
 """Llama 1 to 3.3 (arXiv:2302.13971, 2307.09288, 2407.21783), and what many families after it have in common with it."""
 
 from lmkit.hf.tables.family import Family
-from lmkit.hf.tables.keys import Cases, Config, Is, Key
+from lmkit.hf.tables.keys import Cases, Is, Key
 from lmkit.hf.tables.rope import Rope
 from lmkit.hf.tables.rules import Rename
+from lmkit.hf.tables.values import Config
 
 
 def heads_of(config: Config) -> int:
@@ -29,10 +30,11 @@ HEADS = (
     Key("head_dim", "attention.head_dim", head_dim_of),
 )
 USUAL_SCALE = Is("attention.scale", lambda anatomy: anatomy.layers[0]["attention.head_dim"] ** -0.5)
+UNBIASED = (Is("attention.bias", False), Is("attention.out_bias", False))
 GATED = (
     Is("feed_forward", "Gated"),
     Key("intermediate_size", "feed_forward.hidden"),
-    Cases("hidden_act", {"silu": {"feed_forward.activation": "SiLU"}}),
+    Cases("hidden_act", {"silu": {"feed_forward.activation": "SiLU"}}, "silu"),
 )
 RMS_NORM = (Is("norm", "RMSNorm"), Key("rms_norm_eps", "norm.eps", 1e-6))
 UNTIED = Key("tie_word_embeddings", "tied", False)

@@ -9,6 +9,7 @@ from lmkit.hf.tables.families.llama import (
     NORMS,
     RMS_NORM,
     SIZES,
+    UNBIASED,
     UNTIED,
     USUAL_SCALE,
 )
@@ -17,12 +18,13 @@ from lmkit.hf.tables.keys import Cases, Is, Key
 from lmkit.hf.tables.rope import Rope
 from lmkit.hf.tables.rules import Rename, Stack
 
-WINDOW = Key("sliding_window", "attention.window", None)
+WINDOW = Key("sliding_window", "attention.window", None)  # of no length where a config does not say one
+USUAL_WINDOW = Key("sliding_window", "attention.window", 4096, null=True)
 
 MISTRAL = Family(
     name="mistral",
     architecture="MistralForCausalLM",
-    keys=(*SIZES, *HEADS, USUAL_SCALE, WINDOW, *GATED, *RMS_NORM, UNTIED, Rope()),
+    keys=(*SIZES, *HEADS, USUAL_SCALE, *UNBIASED, USUAL_WINDOW, *GATED, *RMS_NORM, UNTIED, Rope()),
     weights=LLAMA.weights,
 )
 
@@ -33,6 +35,7 @@ MIXTRAL = Family(
         *SIZES,
         *HEADS,
         USUAL_SCALE,
+        *UNBIASED,
         WINDOW,
         Is("feed_forward", "MixtureOfExperts"),
         Is("feed_forward.router", "SoftmaxRouter"),
@@ -40,7 +43,8 @@ MIXTRAL = Family(
         Key("num_experts_per_tok", "feed_forward.active"),
         Key("intermediate_size", "feed_forward.hidden"),
         Cases("hidden_act", {"silu": {"feed_forward.activation": "SiLU"}}, "silu"),
-        *RMS_NORM,
+        Is("norm", "RMSNorm"),
+        Key("rms_norm_eps", "norm.eps", 1e-5),
         UNTIED,
         Rope(theta=1000000.0),
     ),

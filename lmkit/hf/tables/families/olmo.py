@@ -12,10 +12,11 @@ from lmkit.hf.tables.families.llama import (
     USUAL_SCALE,
 )
 from lmkit.hf.tables.family import Family
-from lmkit.hf.tables.keys import Config, Is, Key
+from lmkit.hf.tables.keys import Is, Key
 from lmkit.hf.tables.layer_keys import FULL, SLIDING, Windows
 from lmkit.hf.tables.rope import Rope, RopeByType
 from lmkit.hf.tables.rules import Rename
+from lmkit.hf.tables.values import Config
 
 
 def all_but_fourth(config: Config) -> list[str]:

@@ -1,15 +1,29 @@
 """Phi 3 and 4 (arXiv:2404.14219): Llama with queries, keys and values in one matrix, and gate and up in another."""
 
-from lmkit.hf.tables.families.llama import EMBEDDINGS, GATED, HEADS, NORMS, RMS_NORM, SIZES, UNTIED, USUAL_SCALE
+from lmkit.hf.tables.families.llama import EMBEDDINGS, GATED, HEADS, NORMS, SIZES, UNBIASED, UNTIED, USUAL_SCALE
 from lmkit.hf.tables.families.mistral import WINDOW
 from lmkit.hf.tables.family import Family
+from lmkit.hf.tables.keys import Is, Key, Must
 from lmkit.hf.tables.rope import Rope
 from lmkit.hf.tables.rules import Rename, Split
 
 PHI3 = Family(
     name="phi3",
     architecture="Phi3ForCausalLM",
-    keys=(*SIZES, *HEADS, USUAL_SCALE, WINDOW, *GATED, *RMS_NORM, UNTIED, Rope()),
+    keys=(
+        *SIZES,
+        *HEADS,
+        USUAL_SCALE,
+        *UNBIASED,
+        WINDOW,
+        *GATED,
+        Is("norm", "RMSNorm"),
+        Key("rms_norm_eps", "norm.eps", 1e-5),
+        UNTIED,
+        Must("full_attn_mod", 1),
+        Must("interpolate_factor", 1),
+        Rope(share=1.0, kinds=("default", "longrope")),
+    ),
     weights=(
         *EMBEDDINGS,
         *NORMS,

@@ -16,15 +16,16 @@ from lmkit.hf.tables.families.llama import (
     USUAL_SCALE,
 )
 from lmkit.hf.tables.family import Family
-from lmkit.hf.tables.keys import Cases, Config, Is, Key
+from lmkit.hf.tables.keys import Cases, Is, Key
 from lmkit.hf.tables.layer_keys import FULL, SLIDING, DenseAmong, Windows
 from lmkit.hf.tables.rope import Rope
 from lmkit.hf.tables.rules import Rename, Stack
+from lmkit.hf.tables.values import Config, checked
 
 
 def last_layers(config: Config) -> list[str]:
     """Windows in the layers past the first `max_window_layers`, as where a config does not list them."""
-    first = config.get("max_window_layers") or 28
+    first = checked({"max_window_layers": 28, **config}, "max_window_layers", int, least=0)
     return [FULL if number < first else SLIDING for number in range(config["num_hidden_layers"])]
 
 

@@ -2,9 +2,10 @@
 
 from lmkit.hf.tables.families.llama import BIASES, GATED, HEADS, LLAMA, RMS_NORM, SIZES, USUAL_SCALE
 from lmkit.hf.tables.family import Family
-from lmkit.hf.tables.keys import Config, Key
+from lmkit.hf.tables.keys import Key
 from lmkit.hf.tables.layer_keys import FULL, SLIDING, NoPositions, Windows
 from lmkit.hf.tables.rope import Rope
+from lmkit.hf.tables.values import Config
 
 
 def where_not_rotated(config: Config) -> list[str]:
@@ -23,7 +24,7 @@ SMOLLM3 = Family(
         *HEADS,
         USUAL_SCALE,
         BIASES,
-        Windows(where_not_rotated, switch="use_sliding_window"),
+        Windows(where_not_rotated, switch="use_sliding_window", length=None),
         *GATED,
         Key("mlp_bias", "feed_forward.bias", False),
         *RMS_NORM,
