@@ -21,7 +21,7 @@ from tests.conftest import RECIPES, ROOT
 LLAMA = ["--config", RECIPES / "llama-small.yaml"]
 
 
-def believed(folder, network, tokenizer, texts, own_code=False):
+def believed(folder, network, tokenizer, texts, own_code=False, adapter=None):
     """A receipt that is never asked for, where the proof itself is not the point."""
     return exporting.Receipt("none", network.context, {}, 0, 0, 0, 0, (), {"transformers": "0", "lmkit": "0"})
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lmkit.hf.tables.anatomy import Anatomy
-from lmkit.hf.tables.keys import Config, Entry, Key, NotOfFamily, Way, put, taken
+from lmkit.hf.tables.keys import Entry, Key, NotOfFamily, Way, put, taken
+from lmkit.hf.tables.values import Config
 
 UNWRITTEN = "_"
 """How keys begin that no file holds, since its tensors tell what they say."""
@@ -19,7 +20,7 @@ class Number(Key):
     """
 
     def __init__(self, theirs: str, ours: str) -> None:
-        super().__init__(theirs, ours, way=Way(float, float))
+        super().__init__(theirs, ours, way=Way(float, float), kind=float)
 
 
 class Told(Entry):

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from lmkit.hf.gguf.entries import UNWRITTEN
 from lmkit.hf.tables.anatomy import Anatomy
-from lmkit.hf.tables.keys import Config, Entry, NotOfFamily
+from lmkit.hf.tables.keys import Entry, NotOfFamily
 from lmkit.hf.tables.layer_keys import FULL, SLIDING, kind_of, without_position
 from lmkit.hf.tables.options import class_of
+from lmkit.hf.tables.values import Config
 
 Position = dict[str, Any]
 """The options of a layer's position, by dotted names."""

@@ -120,8 +120,9 @@ class Is(Entry):
         """Nothing; looks whether the network has it, unless that depends on others, which reading it again tells."""
         if callable(self.value):
             return
-        if any(value != self.value for value in taken(anatomy, self.ours, self.only)):
-            raise NotOfFamily(f"{self.ours} is not {self.value!r}")
+        for value in taken(anatomy, self.ours, self.only):
+            if value != self.value:
+                raise NotOfFamily(f"{self.ours} is {value!r}, not {self.value!r}")
 
 
 class Must(Entry):

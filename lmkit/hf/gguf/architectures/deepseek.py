@@ -10,9 +10,10 @@ from lmkit.hf.gguf.rope import PLAIN, YARN, Rope
 from lmkit.hf.gguf.rules import EachTransposed
 from lmkit.hf.tables.anatomy import Anatomy
 from lmkit.hf.tables.binding import where
-from lmkit.hf.tables.keys import Config, Is, Key, NotOfFamily, Way
+from lmkit.hf.tables.keys import Is, Key, NotOfFamily, Way
 from lmkit.hf.tables.layer_keys import DenseFirst
 from lmkit.hf.tables.rules import Rename, Split, Transpose
+from lmkit.hf.tables.values import Config
 
 DENSE, MIXED = "Gated", "MixtureOfExperts"
 ROTATED = "attention.rope_dim"

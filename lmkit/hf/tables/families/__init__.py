@@ -14,7 +14,8 @@ from lmkit.hf.tables.families.qwen import QWEN2, QWEN3, QWEN3_MOE
 from lmkit.hf.tables.families.smollm3 import SMOLLM3
 from lmkit.hf.tables.families.stablelm import STABLELM
 from lmkit.hf.tables.family import Family
-from lmkit.hf.tables.keys import Config, NotOfFamily
+from lmkit.hf.tables.keys import NotOfFamily
+from lmkit.hf.tables.values import Config
 
 FAMILIES: dict[str, Family] = {
     family.name: family
