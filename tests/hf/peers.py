@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -48,7 +49,7 @@ def configured(family: str, options: Json) -> PreTrainedConfig:
     keys = {**SIZES, **OWN.get(family, {}), **options}
     optional = ("sliding_window", "q_lora_rank", "attn_logit_softcapping", "final_logit_softcapping")
     kept = {key: value for key, value in keys.items() if value is not None or key in optional}
-    return transformers.AutoConfig.for_model(family, **kept)
+    return transformers.AutoConfig.for_model(family, **deepcopy(kept))  # which it changes
 
 
 @torch.no_grad()

@@ -130,6 +130,7 @@ TOLD_ELSEWHERE = {
     "decoder_sparse_step": "dense layers are listed",
     "mlp_only_layers": "dense layers are listed",
     "partial_rotary_factor": "in rope_parameters too",
+    "rotary_pct": "in rope_parameters too",
     "original_max_position_embeddings": "in rope_parameters too",
     "use_bidirectional_attention": "null for false",
     "swiglu_limit": "constant",

@@ -142,18 +142,8 @@ VARIANTS: dict[str, tuple[str, Json]] = {
         "gpt_neox",
         {"use_parallel_residual": False, "attention_bias": False, "hidden_act": "gelu_new"},
     ),
-    "gpt_neox rotated whole": (
-        "gpt_neox",
-        {
-            "rope_parameters": {
-                "rope_type": "linear",
-                "factor": 2.0,
-                "rope_theta": 100.0,
-                "partial_rotary_factor": 1.0,
-            },
-            "tie_word_embeddings": True,
-        },
-    ),
+    "gpt_neox rotated whole": ("gpt_neox", {"rotary_pct": 1.0, **LINEAR, "tie_word_embeddings": True}),
+    "gpt_neox rotated by half": ("gpt_neox", {"rotary_pct": 0.5}),
     "stablelm of StableLM 2 12B": ("stablelm", {"qk_layernorm": True, "use_parallel_residual": True}),
     "stablelm of StableLM 2 1.6B": (
         "stablelm",

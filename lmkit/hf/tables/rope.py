@@ -54,9 +54,9 @@ class Rope(Entry):
     def write(self, anatomy: Anatomy, config: Config) -> None:
         """See `Entry`."""
         found = config["rope_parameters"] = parameters_of_all(anatomy.layers, self.share, config)
-        for key in ("original_max_position_embeddings", self.share_key):  # which transformers prefers to those within
-            if key in found:
-                config[key] = found[key]
+        beside = {"original_max_position_embeddings": "original_max_position_embeddings"}
+        beside |= {"partial_rotary_factor": self.share_key}
+        config |= {beside[key]: found[key] for key in beside if key in found}  # which transformers prefers
 
 
 class RopeByType(Entry):
