@@ -108,8 +108,7 @@ REFUSED = [
     ("smollm3", {"attention_bias": True}, "attention.out_bias is True"),
     ("stablelm", {"qk_layernorm": True}, "attention.qk_norm is 'LayerNorm'"),
     ("deepseek_v3", {"q_lora_rank": None}, "latent of queries"),
-    ("deepseek_v3", {"n_shared_experts": 0}, "experts that all tokens share"),
-    ("olmo3", {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}}, "attention.window is 8"),
+    ("olmo3", {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}}, "several positions"),
     ("gpt2", {"activation_function": "relu"}, "activation is 'ReLU'"),
     ("phi3-longrope", {"sliding_window": 8}, "attention.window is 8"),
 ]

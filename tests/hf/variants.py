@@ -128,7 +128,7 @@ VARIANTS: dict[str, tuple[str, Json]] = {
         {"layer_types": [FULL, SLIDING] * 3, "tie_word_embeddings": False},
     ),
     "olmo2 with biases": ("olmo2", {"attention_bias": True, "tie_word_embeddings": True, **rope("default")}),
-    "olmo3 with yarn": ("olmo3", {**YARN, "layer_types": [SLIDING, FULL, SLIDING, FULL]}),
+    "olmo3 by turns": ("olmo3", {"layer_types": [SLIDING, FULL, SLIDING, FULL]}),
     "smollm3 with windows": (
         "smollm3",
         {"use_sliding_window": True, "sliding_window": 8, "tie_word_embeddings": False, "mlp_bias": True},
