@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from lmkit.hf.exporting import DTYPES, SHARD, export
 
@@ -30,15 +30,18 @@ class HuggingFaceExport(Callback):
         self.folder, self.dtype, self.shard, self.license = folder, dtype, shard, license
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Exports, unless it was a trial run, which keeps no checkpoint.
+        """Exports what the run has kept.
 
         Raises:
             RunError: the folder is not the same model.
             UserError: the checkpoint cannot be exported.
         """
-        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if not trainer.is_global_zero:
             return
         run = Path(trainer.default_root_dir)
+        if not any((run / "checkpoints").glob("*.ckpt")):  # as after a trial run
+            rank_zero_warn("nothing is exported, since the run keeps no checkpoint")
+            return
         out = run / self.folder
         done = export(run, out, DTYPES[self.dtype] if self.dtype else None, self.shard, self.license, overwrite=True)
         kind = done.family or "a model with its own code"

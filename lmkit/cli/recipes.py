@@ -66,10 +66,10 @@ def _init_from(paths: Sequence[Path], arguments: Sequence[str]) -> str | None:
         model = _read(path).get("model")
         options = model.get("init_args") if isinstance(model, dict) else None
         found = options.get("init_from", found) if isinstance(options, dict) else found
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for number, argument in enumerate(arguments):
         option, given, value = argument.partition("=")
         if option == "--model.init_from":
-            found = value if given else following
+            found = value if given else next(iter(arguments[number + 1 :]), None)
     return None if found in (None, "null", "") else str(found)
 
 

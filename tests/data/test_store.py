@@ -124,7 +124,7 @@ def test_no_space_left(tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest
 
     monkeypatch.setattr(Path, "open", onto_full_device)
     with (
-        pytest.raises(UserError, match=r"no space left in .* after 200 bytes; free some"),
+        pytest.raises(UserError, match=r"no space left in .* after 200 bytes: free some"),
         whole_folder(tmp_path / "x") as p,
     ):
         write_store(p / "train", ["the cat " * 500], tokenizer, shard_tokens=100)

@@ -47,7 +47,9 @@ CASES = [
 ]
 
 
-@pytest.mark.filterwarnings("error::UserWarning", "error::RuntimeWarning")
+@pytest.mark.filterwarnings(
+    "error::UserWarning:peft", "error::RuntimeWarning", "ignore::jsonargparse._util.JsonargparseWarning"
+)
 @pytest.mark.parametrize(("family", "transform"), CASES)
 def test_peft_beside_the_exported_base_computes_what_the_network_does(family, transform, bases, tmp_path):
     ours = imported(bases(family), transform)
