@@ -63,9 +63,11 @@ def test_a_run_goes_to_hugging_face_and_back(run, toy, tmp_path):
     own = [option for option in toy if "network" not in option and "vocab_size" not in option]
     (start,) = (command for command in commands("fit --config") if "imported" in " ".join(command))
     (text,) = (command for command in commands("generate") if "imported" in command)
-    following = [*commands("export"), *commands("import"), [*text, "--count=4"], [*start, *own]]
+    (file,) = (command for command in commands("export") if "gguf" in command)
+    following = [*(c for c in commands("export") if "gguf" not in c), *commands("import"), [*text, "--count=4"], [*start, *own]]
     assert len(following) == 4
-    for command in following:
+    assert run("fit", "--config", "recipes/llama-small.yaml", *toy)[0] == 0
+    for command in [*following, file]:
         code, _, errors = run(*command)
         assert code == 0, errors
 
