@@ -151,6 +151,7 @@ def test_the_python_blocks_run_in_order(results):
     assert code == 0, output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(COMMANDS)), ids=[f"line {command.line + 1}" for command in COMMANDS])
 def test_a_command_does_what_the_page_says(results, number):
     code, output = results[1 + number]

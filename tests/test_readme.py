@@ -27,6 +27,7 @@ def commands(name):
     return [shlex.split(line, comments=True)[1:] for line in lines]
 
 
+@pytest.mark.slow
 def test_its_commands_parse_and_run_at_toy_size(run, toy, monkeypatch):
     monkeypatch.chdir(ROOT)
     found = commands("fit --config")
@@ -64,7 +65,12 @@ def test_a_run_goes_to_hugging_face_and_back(run, toy, tmp_path):
     (start,) = (command for command in commands("fit --config") if "imported" in " ".join(command))
     (text,) = (command for command in commands("generate") if "imported" in command)
     (file,) = (command for command in commands("export") if "gguf" in command)
-    following = [*(c for c in commands("export") if "gguf" not in c), *commands("import"), [*text, "--count=4"], [*start, *own]]
+    following = [
+        *(c for c in commands("export") if "gguf" not in c),
+        *commands("import"),
+        [*text, "--count=4"],
+        [*start, *own],
+    ]
     assert len(following) == 4
     assert run("fit", "--config", "recipes/llama-small.yaml", *toy)[0] == 0
     for command in [*following, file]:

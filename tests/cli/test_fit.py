@@ -83,7 +83,9 @@ MIXTURE = [
 """Layers that keep a state of their own beside what the optimizer changes."""
 
 
-@pytest.mark.parametrize("parts", [[], MIXTURE], ids=["gpt", "mixture"])
+@pytest.mark.parametrize(
+    "parts", [pytest.param([], id="gpt"), pytest.param(MIXTURE, id="mixture", marks=pytest.mark.slow)]
+)
 def test_a_killed_run_goes_on_exactly(run, toy, parts):
     toy = [*toy, *parts]
     assert run("fit", "-c", RECIPE, *toy, *LONG, *DROPOUT, "--name=whole")[0] == 0

@@ -76,6 +76,7 @@ def test_there_and_back(run, made):
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_a_folder_an_import_or_a_run_and_keeps_what_came_along(run, fitting, made):
     """With the network and the tokenizer of that, whatever the recipe says of them."""
     config = json.loads(Path("folder/config.json").read_text())

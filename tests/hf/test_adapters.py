@@ -50,7 +50,9 @@ CASES = [
 @pytest.mark.filterwarnings(
     "error::UserWarning:peft", "error::RuntimeWarning", "ignore::jsonargparse._util.JsonargparseWarning"
 )
-@pytest.mark.parametrize(("family", "transform"), CASES)
+@pytest.mark.parametrize(
+    ("family", "transform"), [*CASES[:3], *(pytest.param(*case, marks=pytest.mark.slow) for case in CASES[3:])]
+)
 def test_peft_beside_the_exported_base_computes_what_the_network_does(family, transform, bases, tmp_path):
     ours = imported(bases(family), transform)
     write_adapter(tmp_path, ours.network.state_dict(), [transform], ours.rules)

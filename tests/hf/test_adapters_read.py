@@ -74,6 +74,7 @@ def test_what_peft_has_written_computes_the_same_here(family, options, bases, tm
         assert apart(found.network, peer) > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["llama", "gpt2", "phi3", "gpt_neox", "deepseek_v3"])
 @pytest.mark.parametrize("targets", [["*.attention.[qv]"], ["*.attention.*"]])
 def test_what_was_written_here_is_read_as_it_was(family, targets, bases, tmp_path):

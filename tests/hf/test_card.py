@@ -40,6 +40,7 @@ def logged(folder):
     return (folder / "metrics.csv").read_text().splitlines()[-1].split(",")[-3:]
 
 
+@pytest.mark.slow
 def test_a_run_is_told_and_made_again_from_its_card(run, toy, texts, tmp_path):
     plugin = tmp_path / "secret" / "my_plugin.py"
     plugin.parent.mkdir()

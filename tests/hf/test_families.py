@@ -22,6 +22,8 @@ from tests.hf.peers import configured, loaded, logits_of, made, rewritten, rows
 from tests.hf.variants import PEERS, ROW
 
 CLOSE = 1e-5
+OF_EACH = [pytest.param(name, marks=() if name in FAMILIES else pytest.mark.slow) for name in PEERS]
+"""One peer of each family is fast."""
 LONGROPE = "phi3 of 128k"  # a text is rotated by how far it reaches, so that pieces of it are not rotated alike
 
 
@@ -65,14 +67,14 @@ def test_every_family_has_a_peer():
     assert {family for family, _ in PEERS.values()} == {*FAMILIES}
 
 
-@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize("name", OF_EACH)
 def test_logits_of_a_folder_are_those_of_transformers(peer, imports, name):
     model, network = imports(name)
     assert model.family.name == PEERS[name][0]
     torch.testing.assert_close(ours(network, rows()), peer(name).logits, rtol=0, atol=CLOSE)
 
 
-@pytest.mark.parametrize("name", [name for name in PEERS if name != LONGROPE])
+@pytest.mark.parametrize("name", [each for each in OF_EACH if each.values[0] != LONGROPE])
 def test_with_a_cache_they_are_the_same(peer, imports, name):
     found = in_pieces(imports(name)[1], rows(), [13, 1, 1, 9, 1, 15])
     torch.testing.assert_close(found, peer(name).logits, rtol=0, atol=CLOSE)
@@ -101,7 +103,7 @@ def test_greedy_text_is_that_of_transformers(peer, imports, name):
     assert torch.equal(mine, theirs[:, prompt.size(1) :])
 
 
-@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize("name", OF_EACH)
 def test_what_is_written_back_is_equal_byte_for_byte_and_means_the_same(peer, imports, name, tmp_path):
     one, (model, _) = peer(name), imports(name)
     written = exported(model, model.family, model.tensors(), tmp_path / "out")
@@ -163,7 +165,7 @@ def contains(found, told):
     return found == told
 
 
-@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize("name", OF_EACH)
 def test_a_network_is_of_those_families_only_that_compute_the_same(peer, imports, name, tmp_path):
     model, network = imports(name)
     found = []
@@ -212,6 +214,7 @@ def test_the_families_of_a_network_are_found_in_order(name):
     assert families_of(name) == SEVERAL[name].split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_recipe_of_a_folder_makes_a_network_of_the_same_parts(imports, name):
     model, _ = imports(name)
@@ -221,6 +224,7 @@ def test_the_recipe_of_a_folder_makes_a_network_of_the_same_parts(imports, name)
     assert recipe_of(model.anatomy) == model.recipe
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_configs_of_before_mean_what_they_mean_to_transformers(peer, name, tmp_path):
     folder, tokens = rewritten(peer(name), tmp_path / "old", config=CONFIGS[name]), rows()

@@ -14,6 +14,7 @@ from lmkit.registry import build
 from tests.hf.hub import HUB, REFUSED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HUB)
 def test_a_published_config_makes_a_network_of_as_many_parameters(name):
     config, parameters = HUB[name]

@@ -112,6 +112,7 @@ def test_a_sound_folder_passes_in_a_fresh_process(sound):
     assert lines[-1].split() == ["verdict", "passed"]
 
 
+@pytest.mark.slow
 def test_a_folder_that_needs_lmkit_fails_in_the_fresh_process(sound, folder, monkeypatch):
     write_code(folder, "import lmkit.layers\nclass Own(LlamaForCausalLM): pass\n")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))

@@ -224,5 +224,6 @@ def _fill(model, mesh, shard, meta):
     assert cut > len(expected) / 4, cut
 
 
+@pytest.mark.slow
 def test_a_sharded_network_is_filled_on_each_rank_from_the_files(peer, tmp_path):
     in_ranks(_load, [peer(name).folder for name in FAMILIES], folder=tmp_path)

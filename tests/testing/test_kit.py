@@ -351,6 +351,7 @@ def test_options_of_the_command_line_are_read_as_a_recipe_is(capsys):
         check_all(["WarmupCosine"], options={"warm": 10})
 
 
+@pytest.mark.slow
 def test_the_command_runs_without_pytest_and_says_mistakes_in_one_line():
     program = "import sys; from lmkit.cli.main import main; sys.exit(main() + 10 * ('pytest' in sys.modules))"
     run = [sys.executable, "-c", program, "plugins", "check"]
