@@ -146,6 +146,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, toy: list[str]) -> list[tu
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_the_python_blocks_run_in_order(results):
     code, output = results[0]
     assert code == 0, output
@@ -176,6 +177,7 @@ def test_the_plain_loop_has_at_most_15_lines():
     assert len([line for line in loop.text.splitlines() if line]) <= 15
 
 
+@pytest.mark.slow
 def test_a_block_that_breaks_is_found(results):
     *_, python, command = results
     assert python[0] != 0
