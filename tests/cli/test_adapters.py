@@ -68,7 +68,8 @@ def test_a_killed_run_goes_on_exactly(run, toy):
 
 @pytest.mark.slow
 def test_compiled_is_the_same_run(run, toy):
-    options = ["fit", "-c", RECIPE, *toy, *LONG, "--trainer.precision=64-true", LORA]
+    adapter = LORA.replace("dropout: 0.1", "dropout: 0")  # of which compiled code draws others
+    options = ["fit", "-c", RECIPE, *toy, *LONG, "--trainer.precision=64-true", adapter]
     assert run(*options, "--name=plain")[0] == 0
     assert run(*options, "--name=compiled", "--model.compile=true")[0] == 0
     for one, other in zip(rows("runs/plain/version_0"), rows("runs/compiled/version_0"), strict=True):

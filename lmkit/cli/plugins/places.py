@@ -83,9 +83,11 @@ def _places(cls: type) -> Iterator[Place]:
 
 
 def _parameters(owner: type) -> Iterator[tuple[str, Any, Any]]:
-    """Each parameter of a class with a class that it takes, and its default."""
-    types = hints(owner)
+    """Each parameter of a class that a recipe may say, with a class that it takes, and its default."""
+    types, given = hints(owner), next((kind.given for kind in KINDS.values() if issubclass(owner, kind.base)), ())
     for name, parameter in inspect.signature(owner).parameters.items():
+        if name in given:
+            continue
         for leaf in leaves(types.get(name)):
             if leaf.within in (None, list):
                 yield name, leaf, parameter.default

@@ -19,7 +19,16 @@ from lmkit.registry import PACKAGE
 SIZES = {"dim": 384, "heads": 6, "context": 256, "depth": 4, "vocab_size": 8256}
 """Values for sizes that a recipe has to name; those of recipes/gpt-small.yaml, and room for token ids of a task."""
 
-WORDS: dict[str, Any] = {"names": ["embedding.*"], "factor": 4.0}
+PAIRS = SIZES["dim"] // SIZES["heads"] // 2
+"""Of numbers of a head that are rotated together."""
+
+WORDS: dict[str, Any] = {
+    "names": ["embedding.*"],
+    "factor": 4.0,
+    "short": [1.0] * PAIRS,
+    "long": [4.0] * PAIRS,
+    "original_context": SIZES["context"] // 2,
+}
 """Values for other options that a recipe has to name, where any word or number would not do."""
 
 ROOTS: dict[str, tuple[str, ...]] = {"task": ("model",), "data": ("data",), "callback": ("trainer", "callbacks")}
