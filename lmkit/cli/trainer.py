@@ -62,6 +62,8 @@ class CLI(LightningCLI):
         self._new: Path | None = None  # the folder, if this process has made it
         try:
             self._run(arguments)
+            if self._new and not any(self._new.iterdir()):  # of a command that only measures
+                remove_folder(self._new)
         except BaseException:
             trainer = getattr(self, "trainer", None)
             if self._new and (trainer is None or trainer.global_step == 0):

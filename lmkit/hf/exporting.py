@@ -130,6 +130,7 @@ def write_model(checkpoint: Checkpoint, folder: Path, shard: int) -> Written:
         rules: list[Rule] = [Rename(PREFIX + name, name) for name in checkpoint.state]
     else:
         family, config = found
+        config.pop("auto_map", None)  # code that came along is not run here, and does not go along
         ties = Ties(family, anatomy, checkpoint.state)
         write_shards(folder, ties.write(checkpoint.state), ties.sizes(checkpoint.state), shard)
         rules = ties.rules

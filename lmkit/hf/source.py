@@ -17,7 +17,7 @@ from lmkit.hf.tokens.files import TokenizerFiles
 from lmkit.layers.weights import fill
 from lmkit.network import Decoder, Network
 from lmkit.registry import build, load_plugins
-from lmkit.transforms import Transform, transformed
+from lmkit.transforms import Adapter, Transform, transformed
 from lmkit.transforms.merging import adapter_of, base_state, merged_state
 
 
@@ -63,6 +63,12 @@ class Checkpoint:
                 f"{self.path} holds a network of class {type(network).__name__}, but only a Decoder can be exported"
             )
         self.transforms = build(list[Transform], self.kept["recipe"]["model"]["init_args"].get("transforms") or [])
+        for transform in self.transforms:
+            if transform.changes == "network" and not isinstance(transform, Adapter):
+                raise UserError(
+                    f"{self.path} holds a network that {type(transform).__name__} has changed, which no export can say: "
+                    "export a run without it"
+                )
         self._weights = checkpoints.weights(self.held)
         state = merged_state(self._weights, self.transforms) if merge else base_state(self._weights)
         self.adapter = None if merge else adapter_of(self.transforms)
