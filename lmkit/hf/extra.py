@@ -1,4 +1,4 @@
-"""The packages of the extra `lmkit[hf]`, imported where they are needed."""
+"""Packages of the extras, imported where they are needed."""
 
 from importlib import import_module
 from typing import Any
@@ -6,12 +6,13 @@ from typing import Any
 from lmkit.errors import UserError
 
 
-def needed(package: str, purpose: str) -> Any:
+def needed(package: str, purpose: str, extra: str = "hf") -> Any:
     """A package, or a module of it.
 
     Args:
         package: its name.
         purpose: what needs it, as the beginning of a sentence.
+        extra: of lmkit, which brings it.
 
     Raises:
         UserError: it is not installed.
@@ -21,4 +22,5 @@ def needed(package: str, purpose: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not package.startswith(error.name):
             raise
-        raise UserError(f"{purpose} needs the package {package.partition('.')[0]}: pip install 'lmkit[hf]'") from error
+        name = package.partition(".")[0]
+        raise UserError(f"{purpose} needs the package {name}: pip install 'lmkit[{extra}]'") from error

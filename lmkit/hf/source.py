@@ -66,8 +66,8 @@ class Checkpoint:
         for transform in self.transforms:
             if transform.changes == "network" and not isinstance(transform, Adapter):
                 raise UserError(
-                    f"{self.path} holds a network that {type(transform).__name__} has changed, which no export can say: "
-                    "export a run without it"
+                    f"{self.path} holds a network that {type(transform).__name__} has changed, which no export can "
+                    "say: export a run without it"
                 )
         self._weights = checkpoints.weights(self.held)
         state = merged_state(self._weights, self.transforms) if merge else base_state(self._weights)

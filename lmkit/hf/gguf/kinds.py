@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from lmkit.errors import UserError
-from lmkit.hf.gguf.package import needed
+from lmkit.hf.extra import needed
 
 Kind = Literal["f32", "f16", "q8_0"]
 """float32; float16; or 8 bits a number, in blocks of 32 with a float16 to multiply by (8.5 bits a number)."""
@@ -56,7 +56,7 @@ def array_of(name: str, tensor: Tensor, form: Form) -> Any:
     Raises:
         UserError: it holds a number that float16 does not.
     """
-    gguf = needed()
+    gguf = needed("gguf", "writing GGUF", extra="gguf")
     numbers = tensor.float().contiguous().numpy()
     with np.errstate(over="ignore"):  # which is told below
         array = gguf.quants.quantize(numbers, gguf.GGMLQuantizationType[form.kind.upper()])

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from lmkit.errors import UserError
+from lmkit.hf.extra import needed
 from lmkit.hf.gguf.architecture import chosen
 from lmkit.hf.gguf.architectures import ARCHITECTURES
 from lmkit.hf.gguf.kinds import FILE_TYPES, Kind, array_of, form_of
-from lmkit.hf.gguf.package import needed
 from lmkit.hf.gguf.rope import LONG, frequency_factors
 from lmkit.hf.gguf.rules import PlusOne
 from lmkit.hf.gguf.vocabulary import vocabulary_of
@@ -61,7 +61,7 @@ class Gguf:
         Raises:
             UserError: the package is missing, the file cannot be made, or a number is too large for its kind.
         """
-        gguf = needed()
+        gguf = needed("gguf", "writing GGUF", extra="gguf")
         part = file.with_name(f".{file.name}.{uuid4().hex}.part")
         writer = gguf.GGUFWriter(part, self.architecture.name)
         try:
@@ -79,12 +79,12 @@ class Gguf:
     def _write(self, writer: Any, part: Path, kind: Kind) -> None:
         writer.add_name(self._name)
         writer.add_file_type(FILE_TYPES[kind])
-        writer.add_quantization_version(needed().GGML_QUANT_VERSION)
+        writer.add_quantization_version(needed("gguf", "writing GGUF", extra="gguf").GGML_QUANT_VERSION)
         for key, value in {**self.keys, **self._vocabulary.keys}.items():
             add(writer, key, value)
         shapes = {name: shape for name, shape, _ in self._planned()}
         forms = {name: form_of(name, shape, kind) for name, shape in shapes.items()}
-        types = needed().GGMLQuantizationType
+        types = needed("gguf", "writing GGUF", extra="gguf").GGMLQuantizationType
         for name, form in forms.items():
             dtype = np.dtype("uint8" if form.kind == "q8_0" else "float32")  # of bytes, or of anything else
             writer.add_tensor_info(name, form.shape, dtype, form.size, types[form.kind.upper()])
