@@ -326,15 +326,18 @@ def test_the_configuration_has_the_names_that_others_know(written):
 
 
 @pytest.mark.parametrize(
-    "how", ["import {}", "from {}.deep import x", "try:\n    import {}\nexcept ImportError:\n    pass"]
+    ("package", "how"),
+    [
+        ("wanted", "import {}"),
+        ("deep", "from {}.within import x"),
+        ("tried", "try:\n    import {}\nexcept ImportError:\n    pass"),
+    ],
 )
-def test_packages_that_a_plugin_needs_are_named(written, plugin_that_needs, monkeypatch, how):
-    monkeypatch.setitem(sys.modules, "wanted.deep", SimpleNamespace(x=1))
-    name = plugin_that_needs("wanted", how)
-    files, configuration = written(decoder(norm=part(name)))
-    assert configuration["packages"] == ["wanted"]
-    assert ("\nimport wanted" in files["modeling_lmkit"]) == ("try" not in how)
-    del sys.modules[name.rpartition(".")[0]]
+def test_packages_that_a_plugin_needs_are_named(written, plugin_that_needs, monkeypatch, package, how):
+    monkeypatch.setitem(sys.modules, f"{package}.within", SimpleNamespace(x=1))
+    files, configuration = written(decoder(norm=part(plugin_that_needs(package, how))))
+    assert configuration["packages"] == [package]
+    assert (f"\nimport {package}" in files["modeling_lmkit"]) == ("try" not in how)
 
 
 def test_imports_are_rewritten_wherever_and_however_they_stand(written, tmp_path):
