@@ -20,7 +20,6 @@ from pathlib import Path
 import torch
 
 from lmkit.data.tokenizer import END_OF_DOCUMENT, train
-from lmkit.hf.exporting import write_model
 from lmkit.hf.importing import import_folder
 from lmkit.hf.shards import write_shards
 from lmkit.hf.source import Checkpoint
@@ -29,6 +28,7 @@ from lmkit.hf.tables.families import FAMILIES
 from lmkit.hf.tokens.files import write
 from lmkit.hf.tokens.made_here import from_lmkit
 from lmkit.hf.weights import Ties
+from lmkit.hf.writing import write_model
 from lmkit.network import Decoder
 from lmkit.registry import build
 

@@ -4,14 +4,19 @@ import time
 from collections.abc import Sequence
 
 from lmkit.cli.parser import Parser
+from lmkit.cli.recipes import read_recipes
 from lmkit.hf.importing import import_folder
+from lmkit.kinds import load
 
 
 def run(arguments: Sequence[str]) -> None:
     """Parses the command line and imports a folder."""
-    options = _parser().parse(arguments[1:])
+    recipes = read_recipes(arguments)
+    options = _parser().parse(recipes.arguments[1:])
+    load(recipes.plugins)
     began = time.perf_counter()
-    done = import_folder(options.folder, options.out, options.allow_pickle, options.tokenizer)
+    plugins = tuple(recipes.plugins)
+    done = import_folder(options.folder, options.out, options.allow_pickle, options.tokenizer, plugins)
     seconds = time.perf_counter() - began
     print(
         f"{options.folder}: {done.family}, {done.parameters:,} parameters in {', '.join(done.dtypes)}, "
@@ -33,4 +38,5 @@ def _parser() -> Parser:
         "--allow-pickle", action="store_true", help="read pytorch_model.bin where there are no safetensors"
     )
     parser.add_argument("--tokenizer", type=str | None, default=None, help="a folder of the tokenizer, if not the same")
+    parser.add_argument("--plugins", type=list[str], default=[], help="files or modules of the plugins it uses")
     return parser

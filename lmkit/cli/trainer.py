@@ -38,9 +38,11 @@ def run(arguments: Sequence[str]) -> None:
         UserError: for every mistake in the command line, the recipe or the data.
     """
     recipes = read_recipes(arguments)
+    load(recipes.plugins)
     start = start_from(recipes.init_from) if recipes.init_from else None
     used = list(dict.fromkeys([*recipes.plugins, *(start.plugins if start else [])]))
-    load(used)
+    if used != recipes.plugins:
+        load(used)
     quieten()
     command, *rest = with_network(recipes.arguments, start) if start else recipes.arguments
     plugins = [f"--plugins={used}"] if used else []

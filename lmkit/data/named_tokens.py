@@ -1,12 +1,12 @@
 """Which token a folder of Hugging Face names for what: in its tokenizer's files, else as an id in its model's."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
+from lmkit.data.folder_texts import FolderTexts
 from lmkit.errors import UserError
 
 ROLES = ("bos_token", "eos_token", "pad_token", "unk_token")
@@ -20,7 +20,8 @@ def named_in(folder: Path) -> dict[str, str | int]:
     Raises:
         UserError: one cannot be read, or is not what it should be.
     """
-    return named({name: json_object(folder / name) for name in FILES})
+    files = FolderTexts(folder)
+    return named({name: files.json(name) for name in FILES})
 
 
 def named(files: Mapping[str, Mapping[str, Any]]) -> dict[str, str | int]:
@@ -47,37 +48,6 @@ def named(files: Mapping[str, Mapping[str, Any]]) -> dict[str, str | int]:
             if token is not None or (values is config and key in config):  # null there says that there is none
                 break
     return found
-
-
-def json_object(path: Path) -> dict[str, Any]:
-    """What a JSON file holds, nothing where there is none.
-
-    Raises:
-        UserError: it cannot be read, or holds no JSON object.
-    """
-    if not path.exists():
-        return {}
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror}): put the file of its source there") from error
-    return parsed(text, path)
-
-
-def parsed(text: str | bytes, path: Path) -> dict[str, Any]:
-    """What a file's text says as JSON.
-
-    Raises:
-        UserError: it is not JSON, or no JSON object.
-    """
-    try:
-        held = json.loads(text)
-        json.dumps(held, ensure_ascii=False).encode()  # half a character, which JSON can spell, could not be written
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON ({error}): take it from its source again") from error
-    if not isinstance(held, dict):
-        raise UserError(f"{path} holds a {type(held).__name__}, not a JSON object: take it from its source again")
-    return held
 
 
 def id_of(tokenizer: Tokenizer, token: str | int) -> int | None:

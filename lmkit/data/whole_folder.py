@@ -3,7 +3,7 @@
 import errno
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -26,6 +26,7 @@ def whole_folder(target: Path, remedy: str = "set LMKIT_CACHE to another folder"
         UserError: the folder cannot be made, or no space is left.
     """
     part = target.with_name(f"{target.name}.{uuid4().hex}.part")
+    made = [folder for folder in part.parents if not folder.exists()]
     try:
         part.mkdir(parents=True)
     except OSError as error:
@@ -40,6 +41,9 @@ def whole_folder(target: Path, remedy: str = "set LMKIT_CACHE to another folder"
         raise UserError(f"no space left in {target.parent} after {written} bytes: free some, or {remedy}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        for folder in made:  # the innermost first
+            with suppress(OSError):  # something is in it
+                folder.rmdir()
 
 
 def _publish(part: Path, target: Path) -> None:

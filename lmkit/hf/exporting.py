@@ -1,11 +1,10 @@
 """From a run or checkpoint of lmkit to a Hugging Face folder that is proved to be the same model."""
 
-import json
 import shutil
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from tokenizers import Tokenizer
@@ -18,16 +17,10 @@ from lmkit.hf.adapters import write_adapter
 from lmkit.hf.card.facts import CardFacts, facts_of
 from lmkit.hf.card.licenses import license_fields
 from lmkit.hf.card.text import card
-from lmkit.hf.own_code import write_code
-from lmkit.hf.own_code.write import PREFIX
 from lmkit.hf.proof.receipt import Receipt, check
-from lmkit.hf.shards import write_shards
 from lmkit.hf.source import Checkpoint
-from lmkit.hf.tables.anatomy import anatomy_of
-from lmkit.hf.tables.families import family_of
-from lmkit.hf.tables.rules import Rename, Rule
-from lmkit.hf.tokens.files import TokenizerFiles, of_any_class, write
-from lmkit.hf.weights import Ties
+from lmkit.hf.tokens.files import ANY_CLASS, of_any_class, write
+from lmkit.hf.writing import write_model
 from lmkit.network import Decoder
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -48,6 +41,7 @@ class Exported(NamedTuple):
         bytes: of its weights.
         receipt: of the comparison, with the adapter if there is one.
         adapter: whether it is an adapter, with its network beside it.
+        remarks: what is otherwise than it was in the folder that it came from.
     """
 
     family: str | None
@@ -55,6 +49,7 @@ class Exported(NamedTuple):
     bytes: int
     receipt: Receipt
     adapter: bool
+    remarks: tuple[str, ...]
 
 
 def export(
@@ -93,8 +88,9 @@ def export(
         base = part / BASE if checkpoint.adapter else part
         base.mkdir(exist_ok=True)
         written = write_model(checkpoint, base, shard)
-        receipt = _prove(checkpoint, base, written.family)
+        receipt, remarks = _prove(checkpoint, base, written.family)
         facts = _facts(checkpoint, out.name, written.family, receipt, license)
+        facts = replace(facts, tokenizer={**facts.tokenizer, **({"class": remarks[0]} if remarks else {})})
         (base / "README.md").write_text(card(facts), encoding="utf-8")
         if checkpoint.adapter:
             network, state = checkpoint.adapted()
@@ -104,68 +100,27 @@ def export(
         shutil.rmtree(out, ignore_errors=True)
     tensors = checkpoint.state.values()
     parameters, size = sum(tensor.numel() for tensor in tensors), sum(tensor.nbytes for tensor in tensors)
-    return Exported(written.family, parameters, size, receipt, checkpoint.adapter is not None)
+    return Exported(written.family, parameters, size, receipt, checkpoint.adapter is not None, remarks)
 
 
-class Written(NamedTuple):
-    """A model's files.
-
-    Attributes:
-        family: the `model_type`; none for the network's own code.
-        rules: what the tensors of the files are in the network.
-    """
-
-    family: str | None
-    rules: list[Rule]
-
-
-def write_model(checkpoint: Checkpoint, folder: Path, shard: int) -> Written:
-    """Writes config, weights and tokenizer."""
-    anatomy = anatomy_of(checkpoint.recipe, checkpoint.network)
-    found = family_of(anatomy, checkpoint.former)
-    if found is None:
-        config = write_code(checkpoint.network, checkpoint.recipe, folder)
-        named = {PREFIX + name: tensor.contiguous() for name, tensor in checkpoint.state.items()}
-        write_shards(folder, named.items(), {name: tensor.nbytes for name, tensor in named.items()}, shard)
-        rules: list[Rule] = [Rename(PREFIX + name, name) for name in checkpoint.state]
-    else:
-        family, config = found
-        config.pop("auto_map", None)  # code that came along is not run here, and does not go along
-        ties = Ties(family, anatomy, checkpoint.state)
-        write_shards(folder, ties.write(checkpoint.state), ties.sizes(checkpoint.state), shard)
-        rules = ties.rules
-    former = checkpoint.former or {}
-    as_it_came = config["model_type"] == former.get("model_type")
-    write(folder, checkpoint.files if as_it_came else of_any_class(checkpoint.files))
-    config = {**config, **_tokens(checkpoint.files, config)}
-    config["dtype"] = str(checkpoint.state["embedding.weight"].dtype).removeprefix("torch.")
-    config.pop("torch_dtype", None)  # what dtype was called before
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    return Written(config["model_type"] if found else None, rules)
-
-
-def _tokens(files: TokenizerFiles, config: dict[str, Any]) -> dict[str, Any]:
-    """The ids of tokens, where a config does not tell them yet."""
-    tokenizer = Tokenizer.from_str(files.tokenizer)
-    known: dict[str, Any] = {
-        f"{role}_token_id": None if name is None else tokenizer.token_to_id(name)
-        for role, name in (("bos", files.bos), ("pad", files.pad))
-    }
-    known["eos_token_id"] = files.stops[0] if len(files.stops) == 1 else files.stops
-    return {name: number for name, number in known.items() if config.get(name) is None}
-
-
-def _prove(checkpoint: Checkpoint, folder: Path, family: str | None) -> Receipt:
+def _prove(checkpoint: Checkpoint, folder: Path, family: str | None) -> tuple[Receipt, tuple[str, ...]]:
     """Reads a model again; a tokenizer that its class builds otherwise than its file says is read by another class.
+
+    Returns:
+        The receipt, and what had to be said otherwise than in the folder that the model came from.
 
     Raises:
         RunError: it is another model.
     """
     try:
-        return _compared(checkpoint, folder, checkpoint.network, family)
+        return _compared(checkpoint, folder, checkpoint.network, family), ()
     except OtherTokens:
+        named = checkpoint.files.config.get("tokenizer_class")
+        if named == ANY_CLASS:
+            raise
         write(folder, of_any_class(checkpoint.files))
-        return _compared(checkpoint, folder, checkpoint.network, family)
+        why = f"{ANY_CLASS}, as {named or 'the class of its model'} makes other tokens than tokenizer.json says"
+        return _compared(checkpoint, folder, checkpoint.network, family), (why,)
 
 
 class OtherTokens(RunError):

@@ -1,9 +1,7 @@
 """Files of tensors: safetensors, and, if that is allowed, the pickles before them, none of whose code is run."""
 
-import json
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -97,31 +95,3 @@ class Pickle(TensorFile):
     def tensor(self, name: str) -> Tensor:
         """See `TensorFile`."""
         return self._held[name]
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object.
-
-    Raises:
-        UserError: the file is missing, or holds something else.
-    """
-    if not path.is_file():
-        raise UserError(
-            f"no {path.name} in {path.parent}: give the folder of a model, as transformers' save_pretrained writes it"
-        )
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
-    except (ValueError, OSError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON as it should be ({error}): {AGAIN}") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{path} holds a {type(found).__name__}, not an object: {AGAIN}")
-    return found
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of keys, each of which comes once: other readers would take another of the values."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"it has the key {next(key for key in keys if keys.count(key) > 1)!r} twice")
-    return found

@@ -6,12 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lmkit.data.folder_texts import FolderTexts
 from lmkit.errors import UserError
-from lmkit.hf.files import AGAIN, Pickle, Safetensors, TensorFile, read_json
+from lmkit.hf.files import AGAIN, Pickle, Safetensors, TensorFile
 
 FORMS: tuple[tuple[str, type[TensorFile]], ...] = (("model.safetensors", Safetensors), ("pytorch_model.bin", Pickle))
 """Names of a single file of weights, in the order of preference; several files are listed in NAME.index.json."""
 
+CONFIG = "config.json"
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -31,11 +33,11 @@ class Folder:
     """
 
     def __init__(self, path: str | Path, allow_pickle: bool = False) -> None:
-        self.path = Path(path)
-        if not self.path.is_dir():
-            raise UserError(f"no folder {path}: give one that holds config.json and model.safetensors")
-        self.config: dict[str, Any] = read_json(self.path / "config.json")
-        self._places = _places(self.path, allow_pickle)
+        self.path, texts = Path(path), FolderTexts(Path(path))
+        if not texts.has(CONFIG):
+            raise UserError(f"no {CONFIG} in {path}: give a model's folder, as transformers' save_pretrained writes it")
+        self.config: dict[str, Any] = texts.json(CONFIG)
+        self._places = _places(texts, allow_pickle)
 
     @property
     def names(self) -> list[str]:
@@ -63,15 +65,16 @@ class Folder:
         return tensor
 
 
-def _places(folder: Path, allow_pickle: bool) -> dict[str, TensorFile]:
+def _places(texts: FolderTexts, allow_pickle: bool) -> dict[str, TensorFile]:
     """The file of each tensor.
 
     Raises:
         UserError: there are none, or not those that the index lists.
     """
+    folder = texts.folder
     for name, form in FORMS:
-        index = folder / f"{name}.index.json"
-        if not (folder / name).is_file() and not index.is_file():
+        index = f"{name}.index.json"
+        if not (folder / name).is_file() and not texts.has(index):
             continue
         if form is Pickle and not allow_pickle:
             raise UserError(
@@ -81,33 +84,33 @@ def _places(folder: Path, allow_pickle: bool) -> dict[str, TensorFile]:
         if (folder / name).is_file():
             file = form(folder / name)
             return dict.fromkeys(file.names, file)
-        return _listed(index, form)
+        return _listed(texts, index, form)
     raise UserError(
         f"{folder} has no {FORMS[0][0]}, nor {FORMS[0][0]}.index.json: give the folder of a model's weights"
     )
 
 
-def _listed(index: Path, form: type[TensorFile]) -> dict[str, TensorFile]:
+def _listed(texts: FolderTexts, index: str, form: type[TensorFile]) -> dict[str, TensorFile]:
     """The files of an index, each opened once.
 
     Raises:
         UserError: it names files elsewhere or that are missing, or they hold other tensors than it says.
     """
-    told = read_json(index).get("weight_map")
+    told, folder = texts.json(index).get("weight_map"), texts.folder
     if not isinstance(told, dict) or not all(isinstance(name, str) for name in told.values()):
-        raise UserError(f"{index} has no weight_map of tensors to files: {AGAIN}")
+        raise UserError(f"{folder / index} has no weight_map of tensors to files: {AGAIN}")
     names = sorted(set(told.values()))
     if outside := [name for name in names if Path(name).name != name or name in ("", ".", "..")]:
         raise UserError(
-            f"{index} names the file {outside[0]!r}, which is not in its folder: nothing is read from there"
+            f"{folder / index} names the file {outside[0]!r}, which is not in its folder: nothing is read from there"
         )
-    if missing := [name for name in names if not (index.parent / name).is_file()]:
+    if missing := [name for name in names if not (folder / name).is_file()]:
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise UserError(f"{missing[0]}{others} of the {len(names)} files in {index.name} is missing: {AGAIN}")
-    files = {name: form(index.parent / name) for name in names}
+        raise UserError(f"{missing[0]}{others} of the {len(names)} files in {index} is missing: {AGAIN}")
+    files = {name: form(folder / name) for name in names}
     places = {tensor: file for file in files.values() for tensor in file.names}
     for tensor in {**told, **places}:
         if places.get(tensor) is not files.get(told.get(tensor, "")):
             where = f"{told[tensor]}, which does not hold it" if tensor in told else "no file, but one holds it"
-            raise UserError(f"{index.name} says that {tensor} is in {where}: {AGAIN}")
+            raise UserError(f"{index} says that {tensor} is in {where}: {AGAIN}")
     return places

@@ -39,7 +39,11 @@ class Imported(NamedTuple):
 
 
 def import_folder(
-    folder: str | Path, out: str | Path, allow_pickle: bool = False, tokenizer: str | Path | None = None
+    folder: str | Path,
+    out: str | Path,
+    allow_pickle: bool = False,
+    tokenizer: str | Path | None = None,
+    plugins: tuple[str, ...] = (),
 ) -> Imported:
     """Writes OUT/config.yaml, a recipe of the network, and OUT/checkpoints/last.ckpt, with its weights and tokenizer.
 
@@ -48,6 +52,7 @@ def import_folder(
         out: a folder that is not there yet.
         allow_pickle: whether weights are read from a pickle where there are no safetensors.
         tokenizer: a folder of the tokenizer; none for the model's own.
+        plugins: that the network needs, which are loaded by now.
 
     Raises:
         UserError: the folder is of no known family, or not whole, or `out` is there already. Nothing is written then.
@@ -56,11 +61,16 @@ def import_folder(
     if out.exists():
         raise UserError(f"{out} is there already: give a folder that is not, or remove it")
     model = Model(folder, allow_pickle)
+    recipe = {
+        "name": out.name,
+        "plugins": list(plugins),
+        "model": {"class_path": TASK, "init_args": {"network": model.recipe}},
+    }
     files = tokenizer_files.read(Path(tokenizer or folder))
     state = {f"{NETWORK}{name}": tensor for name, tensor in model.tensors().items()}
     with whole_folder(out, remedy="choose another OUT") as part:
-        (part / "config.yaml").write_text(_recipe_text(out.name, model), encoding="utf-8")
-        held = _checkpoint(out.name, model, files, state)
+        (part / "config.yaml").write_text(_recipe_text(recipe, model.family.name), encoding="utf-8")
+        held = _checkpoint(recipe, model, files, state)
         checkpoints.write(held, part / "checkpoints" / "last.ckpt", "choose another OUT")
     tensors = state.values()
     return Imported(
@@ -76,19 +86,17 @@ def kept_of(model: Model, files: TokenizerFiles) -> dict[str, Any]:
     return {"config": model.folder.config, "files": asdict(files)}
 
 
-def _recipe(name: str, model: Model) -> dict[str, Any]:
-    return {"name": name, "model": {"class_path": TASK, "init_args": {"network": model.recipe}}}
-
-
-def _recipe_text(name: str, model: Model) -> str:
+def _recipe_text(recipe: dict[str, Any], family: str) -> str:
     said = (
-        f"# The network of a {model.family.name}, imported from a Hugging Face folder. To train it on, name the\n"
-        "# folder of this file as model.init_from of a recipe.\n"
+        f"# A network of model_type {family}, imported from a Hugging Face folder. To train it on, name the folder of\n"
+        "# this file as model.init_from of a recipe.\n"
     )
-    return said + yaml.safe_dump(_recipe(name, model), sort_keys=False)
+    return said + yaml.safe_dump(recipe, sort_keys=False)
 
 
-def _checkpoint(name: str, model: Model, files: TokenizerFiles, state: dict[str, torch.Tensor]) -> dict[str, Any]:
+def _checkpoint(
+    recipe: dict[str, Any], model: Model, files: TokenizerFiles, state: dict[str, torch.Tensor]
+) -> dict[str, Any]:
     """As one of a run, but for what concerns training."""
     return {
         "state_dict": state,
@@ -96,7 +104,7 @@ def _checkpoint(name: str, model: Model, files: TokenizerFiles, state: dict[str,
         "epoch": 0,
         "pytorch-lightning_version": version("lightning"),
         KEY: {
-            "recipe": {**_recipe(name, model), "plugins": []},
+            "recipe": recipe,
             "tokenizer": files.tokenizer,
             "end_of_document": files.end_of_document,
             IMPORTED: kept_of(model, files),

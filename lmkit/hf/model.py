@@ -9,7 +9,8 @@ from torch import nn
 
 from lmkit.errors import UserError
 from lmkit.hf.folder import Folder
-from lmkit.hf.tables.anatomy import Anatomy, recipe_of
+from lmkit.hf.own_code.reading import OWN, recipe_in
+from lmkit.hf.tables.anatomy import anatomy_of, recipe_of
 from lmkit.hf.tables.families import FAMILIES
 from lmkit.hf.tables.family import Family
 from lmkit.hf.targets import Collected, Placed
@@ -28,7 +29,6 @@ class Model:
     Attributes:
         folder: its files.
         family: which its config names.
-        anatomy: the parts of its network.
         recipe: of its network, `class_path` and `init_args`.
         shapes: the tensors of its network by lmkit's names, on the meta device.
 
@@ -38,11 +38,12 @@ class Model:
 
     def __init__(self, path: str | Path, allow_pickle: bool = False) -> None:
         self.folder = Folder(path, allow_pickle)
-        self.family = _family(self.folder.config)
-        self.anatomy: Anatomy = self.family.read(self.folder.config)
-        self.recipe: dict[str, Any] = recipe_of(self.anatomy)
-        shapes = self._blank().state_dict()
-        self._ties = Ties(self.family, self.anatomy, shapes)
+        self.family, config = _family(self.folder.config), self.folder.config
+        anatomy = None if self.family is OWN else self.family.read(config)
+        self.recipe: dict[str, Any] = recipe_of(anatomy) if anatomy else recipe_in(config)
+        blank = self._blank()
+        shapes = blank.state_dict()
+        self._ties = Ties(self.family, anatomy or anatomy_of(self.recipe, blank), shapes)
         self._ties.check(self.folder)
         self.shapes: dict[str, torch.Tensor] = shapes
 
@@ -90,6 +91,8 @@ def _family(config: dict[str, Any]) -> Family:
             f"config.json says quantization_config ({method}), but lmkit imports weights as they were before they were "
             "quantized: give the folder of those"
         )
+    if name == OWN.name:
+        return OWN
     if not isinstance(name, str) or name not in FAMILIES:
         close = near(str(name), FAMILIES)
         meant = f"did you mean {' or '.join(close)}? " if close else ""

@@ -99,7 +99,7 @@ class Ties:
     def _copies(self) -> Iterator[tuple[str, str]]:
         """Tensors that may be stored a second time, each with that it is equal to."""
         names = {name: rule.theirs for rule in self.family.weights for name in rule.ours}
-        if self.anatomy.whole["tied"]:
+        if self.anatomy.whole["tied"] and "head.weight" in names:
             yield names["head.weight"], names["embedding.weight"]
 
 

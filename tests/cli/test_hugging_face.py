@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from safetensors.torch import load_file
 from lmkit.checkpoints import find, read
 from lmkit.cli.main import main
 from lmkit.data.tokenizer import train
-from lmkit.hf import exporting
+from lmkit.hf import exporting, writing
 from lmkit.hf.importing import IMPORTED
 from lmkit.hf.model import Model
 from tests.conftest import RECIPES, ROOT
@@ -132,20 +133,34 @@ def test_dtype_and_shards_of_an_export(run, made):
 
 
 @pytest.mark.slow
+def test_a_class_that_builds_another_tokenizer_is_not_named_again_and_that_is_said(run, models):
+    shutil.copytree(models / "folder", "came")
+    config = json.loads(Path("came/tokenizer_config.json").read_text())
+    Path("came/tokenizer_config.json").write_text(json.dumps({**config, "tokenizer_class": "LlamaTokenizer"}))
+    assert run("import", "came", "imported")[0] == 0
+    code, out, errors = run("export", "imported", "folder")
+    assert code == 0, errors
+    said = "PreTrainedTokenizerFast, as LlamaTokenizer makes other tokens than tokenizer.json says"
+    assert f"note: the tokenizer's class is {said}" in out
+    assert f"| class | {said} |" in Path("folder/README.md").read_text()
+    assert json.loads(Path("folder/tokenizer_config.json").read_text())["tokenizer_class"] == "PreTrainedTokenizerFast"
+
+
+@pytest.mark.slow
 def test_an_export_is_proved_and_one_that_is_wrong_leaves_nothing(run, models, monkeypatch):
     code, out, errors = run("export", models / "trained", "folder")
     assert code == 0, errors
     assert re.search(r"read as +LlamaForCausalLM", out)
     assert re.search(r"verdict +passed", out)
     assert "passed" in Path("folder/README.md").read_text()
-    write = exporting.write_shards
+    write = writing.write_shards
 
     def wrong(folder, tensors, *more):
         write(
             folder, ((name, tensor * 1.1 if name == "model.norm.weight" else tensor) for name, tensor in tensors), *more
         )
 
-    monkeypatch.setattr(exporting, "write_shards", wrong)
+    monkeypatch.setattr(writing, "write_shards", wrong)
     code, _, errors = run("export", models / "trained", "other")
     assert code == 1
     assert re.search(r"not the same model: logits .* differ by", errors)
@@ -161,9 +176,65 @@ def test_a_fit_exports_at_its_end_and_a_network_of_no_family_takes_its_code_alon
     assert code == 0, errors
     folder = Path("runs/gpt-small/version_0/huggingface")
     assert "LmkitForCausalLM" in (folder / "README.md").read_text()
-    code, _, errors = run("import", folder, "again")
+
+
+@pytest.fixture
+def differential(run, toy, monkeypatch):
+    """The file of a plugin, and the folder of a network with it, exported with its own code."""
+    monkeypatch.setattr(exporting, "check", believed)
+    plugin = ROOT / "plugins/differential_attention.py"
+    swap = [f"--plugins={plugin}", "--model.network.attention=DifferentialAttention"]
+    assert run("fit", "--config", RECIPES / "gpt-small.yaml", *toy, *swap)[0] == 0
+    assert run("export", "runs/gpt-small", "folder")[0] == 0
+    shutil.rmtree("runs")
+    return plugin
+
+
+def test_a_network_that_went_with_its_own_code_comes_back(run, fitting, differential):
+    """Built of the classes that are known here: what the folder's files say counts for nothing."""
+    for path in Path("folder").glob("*.py"):
+        path.write_text("raise SystemExit('run')\n")
+    code, _, errors = run("import", "folder", "imported", f"--plugins={differential}")
+    assert code == 0, errors
+    recipe = yaml.safe_load(Path("imported/config.yaml").read_text())
+    assert recipe["plugins"] == [str(differential)]
+    assert recipe["model"]["init_args"]["network"]["init_args"]["attention"]["class_path"].endswith(
+        ".DifferentialAttention"
+    )
+    assert run("generate", "imported", "--prompt=the cat", "--count=3")[0] == 0
+    assert run("export", "imported", "folder-2")[0] == 0
+    for path in Path("folder").iterdir():
+        if path.suffix in {".json", ".safetensors"}:
+            assert path.read_bytes() == (Path("folder-2") / path.name).read_bytes(), path.name
+    on = ["--model.init_from=folder", f"--plugins={differential}"]
+    code, _, errors = run("fit", "--config", RECIPES / "llama-small.yaml", *fitting, *on)
+    assert code == 0, errors
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("attention", {"class_path": "lmkit_plugins.mine.Unknown"}, "give its file, mine.py, as --plugins"),
+        ("norm", {"class_path": "os.system"}, "install the package of os"),
+        ("norm", "antigravity.fly", "names the class antigravity.fly, which is neither lmkit's"),
+        ("norm", {"class_path": ["os"]}, "names the class ['os']"),
+        ("depth", 3, "lacks network.blocks.2"),
+        ("heads", 5, "describes no network that can be built"),
+        (None, None, "holds no recipe"),
+    ],
+)
+def test_nothing_is_built_of_what_is_not_known(run, differential, option, value, told):
+    config = json.loads(Path("folder/config.json").read_text())
+    if option:
+        config["recipe"]["init_args"][option] = value
+    else:
+        del config["recipe"]
+    Path("folder/config.json").write_text(json.dumps(config))
+    code, _, errors = run("import", "folder", "imported", f"--plugins={differential}")
     assert code == 2
-    assert "model_type: 'lmkit'" in errors
+    assert told in errors
+    assert "antigravity" not in sys.modules
+    assert not Path("imported").exists()
 
 
 @pytest.mark.parametrize(

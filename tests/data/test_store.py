@@ -105,6 +105,8 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), whole_folder(tmp_path / "x") as part:
         (part / "half").write_text("written")
         raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError), whole_folder(tmp_path / "new" / "newer" / "x"):
+        raise ZeroDivisionError
     assert list(tmp_path.iterdir()) == []
     with whole_folder(tmp_path / "x") as part:
         (part / "it").write_text("first")

@@ -120,7 +120,7 @@ def test_a_file_that_may_not_be_read(folder):
         ("[1]", "holds a list"),
         ("null", "holds a NoneType"),
         ('"llama"', "holds a str"),
-        (b"\xff\xfe{}", "not JSON"),
+        (b"\xff\xfe{}", "not UTF-8"),
         ('{"model_type": "llama", "model_type": "gpt2"}', "twice"),
         ("[" * 100_000, "not JSON"),
     ],

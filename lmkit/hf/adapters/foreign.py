@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lmkit.data.folder_texts import FolderTexts
 from lmkit.errors import UserError
-from lmkit.hf.files import read_json
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
@@ -31,9 +31,10 @@ def read_options(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: the folder has none, or it says what lmkit does not know.
     """
-    if not (folder / CONFIG).is_file():
+    files = FolderTexts(folder)
+    if not files.has(CONFIG):
         raise UserError(f"no {CONFIG} in {folder}: give a folder as peft's save_pretrained writes it")
-    options = read_json(folder / CONFIG)
+    options = files.json(CONFIG)
     if (kind := options.get("peft_type")) != "LORA":
         raise UserError(f"{CONFIG} says peft_type: {kind!r}, but lmkit reads LORA only (LoRA and DoRA)")
     if (begun := options.get("init_lora_weights", True)) not in BESIDE:

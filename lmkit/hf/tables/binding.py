@@ -46,7 +46,7 @@ def bind(rules: Iterable[Rule], ours: Mapping[str, Tensor], anatomy: Anatomy) ->
 
 def _bound(rule: Rule, ours: Mapping[str, Tensor], anatomy: Anatomy) -> Iterator[Rule]:
     """A rule for each of our tensors that its first name fits."""
-    pattern = re.escape(rule.ours[0]).replace(r"\*", "(?P<last>weight|bias)")
+    pattern = re.escape(rule.ours[0]).replace(r"\*", "(?P<last>weight|bias)").replace(r"\{all\}", "(?P<all>.+)")
     for letter in ("n", "h"):
         pattern = pattern.replace(rf"\{{{letter}\}}", rf"(?P<{letter}>\d+)")
     for name, tensor in ours.items():
@@ -56,7 +56,8 @@ def _bound(rule: Rule, ours: Mapping[str, Tensor], anatomy: Anatomy) -> Iterator
         layer = int(groups["n"]) if "n" in groups else None
         if layer is not None and not rule.holds(anatomy.layers[layer]):
             continue
-        names = {"{n}": groups.get("n", ""), "{h}": groups.get("h", ""), "*": groups.get("last", "")}
+        signs = {"{n}": "n", "{h}": "h", "*": "last", "{all}": "all"}
+        names = {sign: groups.get(group, "") for sign, group in signs.items()}
         filled = rule.bound(names, anatomy.sizes(layer))
         if isinstance(filled, Stack):
             yield from (filled.entry_of(entry) for entry in range(len(tensor)))

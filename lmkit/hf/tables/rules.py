@@ -3,8 +3,8 @@
 A rule pairs parts of a file's tensor with parts of ours, as views of both. To import is to copy from the first to the
 second, to export is to copy back, so that no rule is ever inverted by hand and a tensor is exactly what it was.
 
-In a name, `{n}` stands for a layer's number, `{h}` for a head's, `{e}` for an expert's, and `*` for the last part,
-`weight` or `bias`.
+In a name, `{n}` stands for a layer's number, `{h}` for a head's, `{e}` for an expert's, `*` for the last part, `weight`
+or `bias`, and `{all}` for all of it.
 """
 
 from abc import ABC, abstractmethod

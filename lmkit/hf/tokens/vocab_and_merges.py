@@ -8,9 +8,9 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
+from lmkit.data.folder_texts import FolderTexts
 from lmkit.data.named_tokens import named
 from lmkit.errors import UserError
-from lmkit.hf.tokens.folder_texts import FolderTexts
 
 VOCAB, MERGES, ADDED = "vocab.json", "merges.txt", "added_tokens.json"
 _CLASSES = ("GPT2Tokenizer", "GPT2TokenizerFast")

@@ -1,9 +1,9 @@
 """The small text files of a folder of unknown origin, read whole, and none from outside of it."""
 
+import json
 from pathlib import Path
 from typing import Any
 
-from lmkit.data.named_tokens import parsed
 from lmkit.errors import UserError
 
 
@@ -54,7 +54,7 @@ class FolderTexts:
             UserError: as `text`, or it holds no JSON object.
         """
         text = self.text(name)
-        return {} if text is None else parsed(text, self.folder / name)
+        return {} if text is None else _object(text, self.folder / name)
 
     def named(self, below: str, ending: str) -> dict[str, str]:
         """All files of a folder below that end so, by their names without the ending, in their order.
@@ -64,3 +64,28 @@ class FolderTexts:
         """
         names = sorted(path.name for path in (self.folder / below).glob(f"[!.]*{ending}"))
         return {name.removesuffix(ending): self.text(f"{below}/{name}") or "" for name in names}
+
+
+def _object(text: str, path: Path) -> dict[str, Any]:
+    """What a file's text says as JSON.
+
+    Raises:
+        UserError: it is not JSON, or no JSON object, or could be read in two ways.
+    """
+    try:
+        held = json.loads(text, object_pairs_hook=_once)
+        json.dumps(held, ensure_ascii=False).encode()  # half a character, which JSON can spell, could not be written
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON as it should be ({error}): take it from its source again") from error
+    if not isinstance(held, dict):
+        raise UserError(f"{path} holds a {type(held).__name__}, not a JSON object: take it from its source again")
+    return held
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of keys, each of which comes once: other readers would take another of the values."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"it has the key {next(key for key in keys if keys.count(key) > 1)!r} twice")
+    return found
