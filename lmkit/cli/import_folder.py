@@ -18,8 +18,9 @@ def run(arguments: Sequence[str]) -> None:
     plugins = tuple(recipes.plugins)
     done = import_folder(options.folder, options.out, options.allow_pickle, options.tokenizer, plugins)
     seconds = time.perf_counter() - began
+    dtypes = ", ".join(done.dtypes) + (f" (unpacked from {done.packing})" if done.packing else "")
     print(
-        f"{options.folder}: {done.family}, {done.parameters:,} parameters in {', '.join(done.dtypes)}, "
+        f"{options.folder}: {done.family}, {done.parameters:,} parameters in {dtypes}, "
         f"{done.bytes / 1e9:.2f} GB in {seconds:.1f} s ({done.bytes / 1e9 / seconds:.2f} GB/s)\n"
         f"{options.out} holds its recipe (config.yaml), weights and tokenizer. Now:\n"
         f'  lmkit generate {options.out} --prompt "The"\n'

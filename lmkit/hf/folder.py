@@ -9,6 +9,7 @@ from torch import Tensor
 from lmkit.data.folder_texts import FolderTexts
 from lmkit.errors import UserError
 from lmkit.hf.files import AGAIN, Pickle, Safetensors, TensorFile
+from lmkit.hf.packed import PACKED, packing_of
 
 FORMS: tuple[tuple[str, type[TensorFile]], ...] = (("model.safetensors", Safetensors), ("pytorch_model.bin", Pickle))
 """Names of a single file of weights, in the order of preference; several files are listed in NAME.index.json."""
@@ -26,7 +27,8 @@ class Folder:
 
     Attributes:
         path: of the folder.
-        config: what config.json says.
+        config: what config.json says of the model, and not of how its weights are packed.
+        packing: how they are; none for numbers as they are.
 
     Raises:
         UserError: there is no such folder, or its config, its index or its files do not hold what they should.
@@ -36,25 +38,42 @@ class Folder:
         self.path, texts = Path(path), FolderTexts(Path(path))
         if not texts.has(CONFIG):
             raise UserError(f"no {CONFIG} in {path}: give a model's folder, as transformers' save_pretrained writes it")
-        self.config: dict[str, Any] = texts.json(CONFIG)
+        config = texts.json(CONFIG)
+        self.packing = packing_of(config)
+        self.config: dict[str, Any] = {key: value for key, value in config.items() if key != PACKED}
         self._places = _places(texts, allow_pickle)
+        self._pairs = self.packing.pairs(self._places) if self.packing else {}
 
     @property
     def names(self) -> list[str]:
-        """The tensors of all files."""
-        return list(self._places)
+        """The tensors of all files, each that is packed in two of them once."""
+        parts = {part for pair in self._pairs.values() for part in pair}
+        return [*self._pairs, *(name for name in self._places if name not in parts)]
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of one."""
-        return self._places[name].shape(name)
+        """The shape of one.
+
+        Raises:
+            UserError: it is packed in two that do not belong together.
+        """
+        if self.packing is None or name not in self._pairs:
+            return self._places[name].shape(name)
+        codes, scales = self._pairs[name]
+        one, other = (self._places[part].shape(part) for part in (codes, scales))
+        if (shape := self.packing.shape(one, other)) is None:
+            raise UserError(
+                f"{codes} in {self.path} is of shape {one} and {scales} of {other}, which is no {self.packing.method} "
+                f"matrix: {AGAIN}"
+            )
+        return shape
 
     def tensor(self, name: str) -> Tensor:
-        """One of them, on the CPU, as it is stored.
+        """One of them, on the CPU, as it is stored, or as what is stored stands for.
 
         Raises:
             UserError: it does not hold floating-point numbers, or some that are none.
         """
-        tensor, path = self._places[name].tensor(name), self._places[name].path
+        tensor, path = self._stored(name)
         if tensor.dtype not in DTYPES:
             raise UserError(
                 f"{name} in {path} is of {tensor.dtype}, but lmkit imports floating-point weights only: give the "
@@ -63,6 +82,20 @@ class Folder:
         if not tensor.sum().isfinite() and not tensor.isfinite().all():  # a sum is quick, but may overflow
             raise UserError(f"{name} in {path} holds numbers that are infinite or none (NaN): {AGAIN}")
         return tensor
+
+    def _stored(self, name: str) -> tuple[Tensor, Path]:
+        """A tensor, and the file that it is of."""
+        first, *scales = self._pairs.get(name, (name,))
+        tensor, path = self._places[first].tensor(first), self._places[first].path
+        if self.packing is None or not scales:
+            return tensor, path
+        factors = self._places[scales[0]].tensor(scales[0])
+        if not self.packing.fits(tensor, factors):
+            raise UserError(
+                f"{first} in {path} is of {tensor.dtype} with scales of {factors.dtype}, which is no "
+                f"{self.packing.method}: {AGAIN}"
+            )
+        return self.packing.unpacked(tensor, factors), path
 
 
 def _places(texts: FolderTexts, allow_pickle: bool) -> dict[str, TensorFile]:

@@ -30,12 +30,14 @@ class Imported(NamedTuple):
         parameters: how many numbers its network has.
         bytes: of its weights.
         dtypes: of its weights.
+        packing: how they were packed in the folder, such as `mxfp4`; none if they were not.
     """
 
     family: str
     parameters: int
     bytes: int
     dtypes: tuple[str, ...]
+    packing: str | None
 
 
 def import_folder(
@@ -78,6 +80,7 @@ def import_folder(
         sum(tensor.numel() for tensor in tensors),
         sum(tensor.nbytes for tensor in tensors),
         tuple(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors})),
+        model.folder.packing.method if model.folder.packing else None,
     )
 
 

@@ -85,12 +85,6 @@ def _family(config: dict[str, Any]) -> Family:
         UserError: none that is known.
     """
     name = config.get("model_type")
-    if quantized := config.get("quantization_config"):
-        method = quantized.get("quant_method", "unknown") if isinstance(quantized, dict) else quantized
-        raise UserError(
-            f"config.json says quantization_config ({method}), but lmkit imports weights as they were before they were "
-            "quantized: give the folder of those"
-        )
     if name == OWN.name:
         return OWN
     if not isinstance(name, str) or name not in FAMILIES:

@@ -172,13 +172,11 @@ HUB: dict[str, tuple[Json, int]] = {
 # fmt: on
 
 REFUSED: dict[str, tuple[str, Json, str]] = {
-    "DeepSeek-V3 in float8": ("DeepSeek-V3", {"quantization_config": {"quant_method": "fp8"}}, "quantization_config"),
     "DeepSeek-V3 with its layer for later tokens": (
         "DeepSeek-V3",
         {"num_nextn_predict_layers": 1},
         "num_nextn_predict_layers: 1",
     ),
-    "gpt-oss in 4 bits": ("gpt-oss-20b", {"quantization_config": {"quant_method": "mxfp4"}}, "quantization_config"),
     "Qwen2.5 of a million tokens": ("Qwen2.5-0.5B", {"dual_chunk_attention_config": {"chunk_size": 2}}, "dual_chunk"),
     "Qwen2.5-VL's rotations": ("Qwen2.5-0.5B", {"rope_scaling": {"type": "mrope", "mrope_section": [2]}}, "mrope"),
     "Phi-4-mini with a head of biases": ("Phi-4-mini", {"lm_head_bias": True}, "lm_head_bias: True"),
