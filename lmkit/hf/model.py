@@ -10,7 +10,7 @@ from torch import nn
 from lmkit.errors import UserError
 from lmkit.hf.folder import Folder
 from lmkit.hf.own_code.reading import OWN, recipe_in
-from lmkit.hf.tables.anatomy import anatomy_of, recipe_of
+from lmkit.hf.tables.anatomy import Anatomy, anatomy_of, recipe_of
 from lmkit.hf.tables.families import FAMILIES
 from lmkit.hf.tables.family import Family
 from lmkit.hf.targets import Collected, Placed
@@ -29,6 +29,7 @@ class Model:
     Attributes:
         folder: its files.
         family: which its config names.
+        anatomy: the parts of its network.
         recipe: of its network, `class_path` and `init_args`.
         shapes: the tensors of its network by lmkit's names, on the meta device.
 
@@ -43,7 +44,8 @@ class Model:
         self.recipe: dict[str, Any] = recipe_of(anatomy) if anatomy else recipe_in(config)
         blank = self._blank()
         shapes = blank.state_dict()
-        self._ties = Ties(self.family, anatomy or anatomy_of(self.recipe, blank), shapes)
+        self.anatomy: Anatomy = anatomy or anatomy_of(self.recipe, blank)
+        self._ties = Ties(self.family, self.anatomy, shapes)
         self._ties.check(self.folder)
         self.shapes: dict[str, torch.Tensor] = shapes
 

@@ -34,7 +34,7 @@ class Checkpoint:
         path: of the file.
         kept: what lmkit keeps in it, recipe and tokenizer.
         state: the network's tensors as they are to be written.
-        network: with these numbers, in float32.
+        blank: the network without any memory.
         transforms: those of its recipe.
         adapter: the one among them, to be written beside the network; none if there is none or it is merged.
 
@@ -56,12 +56,7 @@ class Checkpoint:
         self.kept = self.held[KEY]
         load_plugins(plugins or self.kept["recipe"]["plugins"])
         self.recipe: dict[str, Any] = self.kept["recipe"]["model"]["init_args"]["network"]
-        with torch.device("meta"):
-            network = build(Callable[[], Network], self.recipe)()
-        if not isinstance(network, Decoder):
-            raise UserError(
-                f"{self.path} holds a network of class {type(network).__name__}, but only a Decoder can be exported"
-            )
+        self.blank = self._built()
         self.transforms = build(list[Transform], self.kept["recipe"]["model"]["init_args"].get("transforms") or [])
         for transform in self.transforms:
             if transform.changes == "network" and not isinstance(transform, Adapter):
@@ -72,12 +67,31 @@ class Checkpoint:
         self._weights = checkpoints.weights(self.held)
         state = merged_state(self._weights, self.transforms) if merge else base_state(self._weights)
         self.adapter = None if merge else adapter_of(self.transforms)
-        buffers = dict(network.named_buffers())  # such as a router's bias, which is kept in float32
+        buffers = dict(self.blank.named_buffers())  # such as a router's bias, which is kept in float32
         self.state: dict[str, Tensor] = {
             name: tensor if name in buffers else tensor.to(dtype or tensor.dtype) for name, tensor in state.items()
         }
+
+    def _built(self) -> Decoder:
+        """The network of the recipe on the meta device.
+
+        Raises:
+            UserError: it is no decoder.
+        """
+        with torch.device("meta"):
+            network = build(Callable[[], Network], self.recipe)()
+        if not isinstance(network, Decoder):
+            raise UserError(
+                f"{self.path} holds a network of class {type(network).__name__}, but only a Decoder can be exported"
+            )
+        return network
+
+    @cached_property
+    def network(self) -> Decoder:
+        """With these numbers, in float32."""
+        network = self._built()
         fill(network, self.state)
-        self.network = network.eval()
+        return network.eval()
 
     def adapted(self) -> tuple[Decoder, dict[str, Tensor]]:
         """The network with its adapter, and its tensors, those of the network alone as they are written."""
@@ -85,14 +99,14 @@ class Checkpoint:
         base = {names[id(tensor)]: self.state[name] for name, tensor in base_state(self._weights).items()}
         state = {**self._weights, **base}
         with torch.device("meta"):
-            network = transformed(build(Callable[[], Decoder], self.recipe)(), self.transforms)
+            network = transformed(self._built(), self.transforms)
         fill(network, state)
         return cast(Decoder, network.eval()), state
 
     @cached_property
     def files(self) -> TokenizerFiles:
         """The files of its tokenizer."""
-        return files_of(self.kept, self.network.context)
+        return files_of(self.kept, self.blank.context)
 
     @property
     def former(self) -> dict[str, Any] | None:

@@ -31,10 +31,10 @@ class Written(NamedTuple):
 
 def write_model(checkpoint: Checkpoint, folder: Path, shard: int) -> Written:
     """Writes config, weights and tokenizer."""
-    anatomy = anatomy_of(checkpoint.recipe, checkpoint.network)
+    anatomy = anatomy_of(checkpoint.recipe, checkpoint.blank)
     found = family_of(anatomy, checkpoint.former)
     if found is None:
-        config = write_code(checkpoint.network, checkpoint.recipe, folder)
+        config = write_code(checkpoint.blank, checkpoint.recipe, folder)
         named = {PREFIX + name: tensor.contiguous() for name, tensor in checkpoint.state.items()}
         write_shards(folder, named.items(), {name: tensor.nbytes for name, tensor in named.items()}, shard)
         rules: list[Rule] = [Rename(PREFIX + name, name) for name in checkpoint.state]

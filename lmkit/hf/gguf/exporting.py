@@ -49,7 +49,7 @@ def export_gguf(
     checkpoint = Checkpoint(source, plugins=plugins, merge=merge)
     if checkpoint.adapter:
         raise UserError(f"{checkpoint.path} holds an adapter, for which GGUF has no place here: give --merge")
-    anatomy = anatomy_of(checkpoint.recipe, checkpoint.network)
+    anatomy = anatomy_of(checkpoint.recipe, checkpoint.blank)
     file = Gguf(anatomy, checkpoint.state, checkpoint.files, out.stem)
     file.write(out, kind)
     parameters = sum(tensor.numel() for tensor in checkpoint.state.values())
