@@ -11,6 +11,7 @@ from tests.conftest import ROOT
 README = (ROOT / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_its_python_runs_and_learns(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("LMKIT_CACHE", str(tmp_path))
     block = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]

@@ -14,7 +14,7 @@ from lmkit.hf.folder import Folder
 from lmkit.hf.tables.anatomy import Anatomy
 from lmkit.hf.tables.binding import bind
 from lmkit.hf.tables.family import Family
-from lmkit.hf.tables.rules import Rule
+from lmkit.hf.tables.rule import Rule
 from lmkit.hf.targets import Target
 
 

@@ -12,7 +12,8 @@ from lmkit.hf.shards import write_shards
 from lmkit.hf.source import Checkpoint
 from lmkit.hf.tables.anatomy import anatomy_of
 from lmkit.hf.tables.families import family_of
-from lmkit.hf.tables.rules import Rename, Rule
+from lmkit.hf.tables.rule import Rule
+from lmkit.hf.tables.rules import Rename
 from lmkit.hf.tokens.files import TokenizerFiles, of_any_class, write
 from lmkit.hf.weights import Ties
 

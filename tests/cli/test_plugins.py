@@ -416,6 +416,7 @@ def test_what_new_writes_trains_at_once(run, begun, toy, texts):
     assert "train/weights" in metrics.read_text()
 
 
+@pytest.mark.slow
 def test_what_new_writes_passes_its_check(run, begun):
     names, _ = begun
     code, out, errors = run("plugins", "check", "begun")

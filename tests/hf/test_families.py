@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from lmkit.errors import UserError
 from lmkit.hf.model import Model
 from lmkit.hf.tables.anatomy import anatomy_of, recipe_of
+from lmkit.hf.tables.entry import NotOfFamily
 from lmkit.hf.tables.families import FAMILIES
-from lmkit.hf.tables.keys import NotOfFamily
 from lmkit.hf.weights import Ties
 from lmkit.inference import Sampler, generate
 from lmkit.network import Network

@@ -226,7 +226,10 @@ def test_the_eyes_of_training_change_nothing_that_is_written(tmp_path):
 BROKEN = {
     "tokenizer.json is cut": ({"tokenizer.json": '{"version": "1.0"'}, r"tokenizer\.json is not a tokenizer \("),
     "not UTF-8": ({"tokenizer.json": b"\xff\xfe"}, r"tokenizer\.json is not UTF-8 \(byte 0\)"),
-    "settings are cut": ({"tokenizer_config.json": "{"}, r"tokenizer_config\.json is not JSON as it should be \(Expecting"),
+    "settings are cut": (
+        {"tokenizer_config.json": "{"},
+        r"tokenizer_config\.json is not JSON as it should be",
+    ),
     "settings are a list": ({"generation_config.json": "[]"}, r"generation_config\.json holds a list, not a JSON obj"),
     "settings nest": ({"config.json": "[" * 99999}, r"config\.json is not JSON as it should be \(maximum recursion"),
     "a folder": ({"tokenizer_config.json/a": ""}, r"cannot read \S+tokenizer_config\.json \(Is a directory\)"),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lmkit.errors import UserError
-from lmkit.hf.tables.rules import Rule
+from lmkit.hf.tables.rule import Rule
 from lmkit.transforms.dora import lengths_of
 
 MERGED = "export the network with its adapters merged in"

@@ -17,7 +17,7 @@ from lmkit.errors import UserError
 from lmkit.hf.adapters.factors import Factors, parts_of
 from lmkit.hf.adapters.foreign import CONFIG, WEIGHTS, alpha_of, read_options
 from lmkit.hf.files import AGAIN, Safetensors
-from lmkit.hf.tables.rules import Rule
+from lmkit.hf.tables.rule import Rule
 from lmkit.transforms import DoRA, LoRA
 from lmkit.transforms.adapter import NAME
 

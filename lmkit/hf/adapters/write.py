@@ -12,7 +12,8 @@ from lmkit.hf.adapters.config import config_of
 from lmkit.hf.adapters.factors import MERGED, Factors, factors_of
 from lmkit.hf.adapters.foreign import CONFIG, WEIGHTS
 from lmkit.hf.extra import needed
-from lmkit.hf.tables.rules import Rule, Stack
+from lmkit.hf.tables.rule import Rule
+from lmkit.hf.tables.rules import Stack
 from lmkit.transforms import LoRA, Transform
 from lmkit.transforms.merging import adapted, adapter_of, base_state
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from lmkit.errors import UserError
 from lmkit.hf.gguf.entries import UNWRITTEN
 from lmkit.hf.tables.anatomy import Anatomy, Flat
-from lmkit.hf.tables.keys import Entry, NotOfFamily
-from lmkit.hf.tables.rules import Rule
+from lmkit.hf.tables.entry import Entry, NotOfFamily
+from lmkit.hf.tables.rule import Rule
 from lmkit.hf.tables.values import Config
 
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lmkit.hf.tables.anatomy import Anatomy
-from lmkit.hf.tables.keys import Entry, Key, NotOfFamily, Way, put, taken
+from lmkit.hf.tables.entry import Entry, NotOfFamily, put, taken
+from lmkit.hf.tables.keys import Key, Way
 from lmkit.hf.tables.values import Config
 
 UNWRITTEN = "_"

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lmkit.hf.gguf.entries import UNWRITTEN
 from lmkit.hf.tables.anatomy import Anatomy
-from lmkit.hf.tables.keys import Entry, NotOfFamily
+from lmkit.hf.tables.entry import Entry, NotOfFamily
 from lmkit.hf.tables.layer_keys import FULL, SLIDING, kind_of, without_position
 from lmkit.hf.tables.options import class_of
 from lmkit.hf.tables.values import Config

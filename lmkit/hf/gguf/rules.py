@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from torch import Tensor
 
-from lmkit.hf.tables.rules import Pair, Rename
+from lmkit.hf.tables.rule import Pair
+from lmkit.hf.tables.rules import Rename
 
 
 class PlusOne(Rename):

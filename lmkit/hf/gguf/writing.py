@@ -19,7 +19,7 @@ from lmkit.hf.gguf.rules import PlusOne
 from lmkit.hf.gguf.vocabulary import vocabulary_of
 from lmkit.hf.tables.anatomy import Anatomy
 from lmkit.hf.tables.binding import bind
-from lmkit.hf.tables.rules import Rule
+from lmkit.hf.tables.rule import Rule
 from lmkit.hf.tokens.files import TokenizerFiles
 
 

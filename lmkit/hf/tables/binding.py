@@ -9,7 +9,8 @@ from torch import Tensor
 
 from lmkit.errors import UserError
 from lmkit.hf.tables.anatomy import Anatomy
-from lmkit.hf.tables.rules import Condition, Rule, Stack
+from lmkit.hf.tables.rule import Condition, Rule
+from lmkit.hf.tables.rules import Stack
 
 
 def where(condition: Condition, *rules: Rule) -> tuple[Rule, ...]:

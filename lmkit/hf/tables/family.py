@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from lmkit.errors import UserError
 from lmkit.hf.tables.anatomy import Anatomy
-from lmkit.hf.tables.keys import Entry, Is, NotOfFamily
-from lmkit.hf.tables.rules import Rule
+from lmkit.hf.tables.entry import Entry, NotOfFamily
+from lmkit.hf.tables.keys import Is
+from lmkit.hf.tables.rule import Rule
 from lmkit.hf.tables.values import Config
 
 # fmt: off

@@ -4,43 +4,13 @@ An entry reads what a config says into an `Anatomy`, and writes what an anatomy 
 of a family is then one question: does the family's config of it, read again, give the same network?
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from lmkit.errors import UserError
-from lmkit.hf.tables.anatomy import OF_A_LAYER, Anatomy
+from lmkit.hf.tables.anatomy import Anatomy
+from lmkit.hf.tables.entry import Entry, NotOfFamily, has, put, taken
 from lmkit.hf.tables.values import NEEDED, Config, Default, checked, value_of
-
-
-class NotOfFamily(Exception):
-    """A network has what the family cannot say."""
-
-
-class Entry(ABC):
-    """A line of a family's table.
-
-    Attributes:
-        theirs: the keys of the config that it reads.
-    """
-
-    theirs: tuple[str, ...] = ()
-
-    @abstractmethod
-    def read(self, config: Config, anatomy: Anatomy) -> None:
-        """Takes what the config says into the anatomy.
-
-        Raises:
-            UserError: the config lacks it, or says what no network of ours can have.
-        """
-
-    @abstractmethod
-    def write(self, anatomy: Anatomy, config: Config) -> None:
-        """Puts what the anatomy says into the config.
-
-        Raises:
-            NotOfFamily: the family cannot say it.
-        """
 
 
 class Way(NamedTuple):
@@ -83,7 +53,7 @@ class Key(Entry):
 
     def read(self, config: Config, anatomy: Anatomy) -> None:
         """See `Entry`."""
-        if self.only and not any(_has(layer, self.ours, self.only) for layer in anatomy.layers):
+        if self.only and not any(has(layer, self.ours, self.only) for layer in anatomy.layers):
             return
         key = next((key for key in self.theirs if config.get(key) is not None), self.theirs[0])
         value = None if self.null and key in config else value_of(config, key, self.default)
@@ -184,39 +154,6 @@ class Cases(Entry):
                 return
         if any(taken(anatomy, ours, self.only) for options in self.cases.values() for ours in options):
             raise NotOfFamily(f"no {self.theirs[0]} says what the network has")
-
-
-def put(anatomy: Anatomy, ours: str, value: Any, only: str | None = None) -> None:
-    """Sets an option, of each layer that has it."""
-    if not of_a_layer(ours):
-        anatomy.whole[ours] = value
-    if ours == "depth":
-        anatomy.layers = [{} for _ in range(value)]
-    for layer in anatomy.layers if of_a_layer(ours) else ():
-        if only is None or _has(layer, ours, only):
-            layer[ours] = value
-
-
-def taken(anatomy: Anatomy, ours: str, only: str | None = None) -> list[Any]:
-    """The values of an option: none if no layer has it, else one.
-
-    Raises:
-        NotOfFamily: layers have different ones.
-    """
-    flats = anatomy.layers if of_a_layer(ours) else [anatomy.whole]
-    found = [flat[ours] for flat in flats if ours in flat and (only is None or _has(flat, ours, only))]
-    if any(value != found[0] for value in found):
-        raise NotOfFamily(f"{ours} differs from layer to layer")
-    return found[:1]
-
-
-def of_a_layer(ours: str) -> bool:
-    """Whether an option belongs to a layer's part."""
-    return ours.partition(".")[0] in OF_A_LAYER
-
-
-def _has(layer: Mapping[str, Any], ours: str, only: str) -> bool:
-    return layer.get(ours.partition(".")[0]) == only
 
 
 def _rounded(number: float) -> float:

@@ -5,7 +5,7 @@ from typing import Any
 
 from lmkit.errors import UserError
 from lmkit.hf.tables.anatomy import Anatomy
-from lmkit.hf.tables.keys import Entry, NotOfFamily
+from lmkit.hf.tables.entry import Entry, NotOfFamily
 from lmkit.hf.tables.values import Config, checked, value_of
 
 FULL, SLIDING = "full_attention", "sliding_attention"

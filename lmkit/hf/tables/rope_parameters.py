@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from lmkit.errors import UserError
-from lmkit.hf.tables.keys import NotOfFamily
+from lmkit.hf.tables.entry import NotOfFamily
 from lmkit.hf.tables.values import Config, is_number
 
 Parameters = dict[str, Any]

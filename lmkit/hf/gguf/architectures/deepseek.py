@@ -10,7 +10,8 @@ from lmkit.hf.gguf.rope import PLAIN, YARN, Rope
 from lmkit.hf.gguf.rules import EachTransposed
 from lmkit.hf.tables.anatomy import Anatomy
 from lmkit.hf.tables.binding import where
-from lmkit.hf.tables.keys import Is, Key, NotOfFamily, Way
+from lmkit.hf.tables.entry import NotOfFamily
+from lmkit.hf.tables.keys import Is, Key, Way
 from lmkit.hf.tables.layer_keys import DenseFirst
 from lmkit.hf.tables.rules import Rename, Split, Transpose
 from lmkit.hf.tables.values import Config

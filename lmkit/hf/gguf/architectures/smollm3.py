@@ -16,7 +16,7 @@ from lmkit.hf.gguf.architectures.llama import (
 )
 from lmkit.hf.gguf.rope import Rope
 from lmkit.hf.tables.anatomy import Anatomy
-from lmkit.hf.tables.keys import Entry
+from lmkit.hf.tables.entry import Entry
 from lmkit.hf.tables.layer_keys import without_position
 from lmkit.hf.tables.values import Config
 

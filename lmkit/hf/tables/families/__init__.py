@@ -1,6 +1,7 @@
 """The families that are known, in the order in which a network is compared with them."""
 
 from lmkit.hf.tables.anatomy import Anatomy
+from lmkit.hf.tables.entry import NotOfFamily
 from lmkit.hf.tables.families.deepseek import DEEPSEEK_V3
 from lmkit.hf.tables.families.gemma import GEMMA2, GEMMA3
 from lmkit.hf.tables.families.gpt2 import GPT2
@@ -14,7 +15,6 @@ from lmkit.hf.tables.families.qwen import QWEN2, QWEN3, QWEN3_MOE
 from lmkit.hf.tables.families.smollm3 import SMOLLM3
 from lmkit.hf.tables.families.stablelm import STABLELM
 from lmkit.hf.tables.family import Family
-from lmkit.hf.tables.keys import NotOfFamily
 from lmkit.hf.tables.values import Config
 
 FAMILIES: dict[str, Family] = {

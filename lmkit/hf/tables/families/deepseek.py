@@ -5,10 +5,11 @@ Numbers that are rotated together lie side by side in its files, in pairs, and a
 
 from lmkit.hf.tables.anatomy import Anatomy
 from lmkit.hf.tables.binding import where
+from lmkit.hf.tables.entry import NotOfFamily
 from lmkit.hf.tables.families.llama import EMBEDDINGS, NORMS, RMS_NORM, SIZES, UNTIED, heads_of
 from lmkit.hf.tables.families.qwen import DENSE, EXPERTS, IN_DENSE_LAYERS, MIXED
 from lmkit.hf.tables.family import Family
-from lmkit.hf.tables.keys import Cases, Is, Key, Must, NotOfFamily
+from lmkit.hf.tables.keys import Cases, Is, Key, Must
 from lmkit.hf.tables.layer_keys import DenseFirst
 from lmkit.hf.tables.rope import Rope
 from lmkit.hf.tables.rope_parameters import mscale, told
