@@ -33,7 +33,7 @@ def _folder(options: Any) -> list[str]:
     done = export(options.source, options.out, dtype, options.shard, options.license, plugins, merge=options.merge)
     what = f"a {done.family}" if done.family else "a network with its own modelling code (trust_remote_code)"
     what = f"an adapter for peft, and in {BASE}/ {what}" if done.adapter else what
-    notes = [f"  note: the tokenizer's class is {remark}" for remark in done.remarks]
+    notes = [f"  note: the tokenizer's class is {done.remark}"] if done.remark else []
     return [f"{what}, {done.parameters:,} parameters, {done.bytes / 1e9:.2f} GB", *notes, "", done.receipt.table()]
 
 

@@ -20,7 +20,7 @@ from lmkit.hf.card.text import card
 from lmkit.hf.proof.receipt import Receipt, check
 from lmkit.hf.source import Checkpoint
 from lmkit.hf.tokens.files import ANY_CLASS, of_any_class, write
-from lmkit.hf.writing import write_model
+from lmkit.hf.writing import Written, write_model
 from lmkit.network import Decoder
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -41,7 +41,7 @@ class Exported(NamedTuple):
         bytes: of its weights.
         receipt: of the comparison, with the adapter if there is one.
         adapter: whether it is an adapter, with its network beside it.
-        remarks: what is otherwise than it was in the folder that it came from.
+        remark: what the tokenizer's class had to be changed to, and why; none if it was not.
     """
 
     family: str | None
@@ -49,7 +49,7 @@ class Exported(NamedTuple):
     bytes: int
     receipt: Receipt
     adapter: bool
-    remarks: tuple[str, ...]
+    remark: str | None
 
 
 def export(
@@ -88,9 +88,9 @@ def export(
         base = part / BASE if checkpoint.adapter else part
         base.mkdir(exist_ok=True)
         written = write_model(checkpoint, base, shard)
-        receipt, remarks = _prove(checkpoint, base, written.family)
-        facts = _facts(checkpoint, out.name, written.family, receipt, license)
-        facts = replace(facts, tokenizer={**facts.tokenizer, **({"class": remarks[0]} if remarks else {})})
+        receipt, remark = _prove(checkpoint, base, written.family)
+        facts = _facts(checkpoint, written, receipt, remark)
+        facts = replace(facts, name=out.name, license=license)
         (base / "README.md").write_text(card(facts), encoding="utf-8")
         if checkpoint.adapter:
             network, state = checkpoint.adapted()
@@ -100,27 +100,27 @@ def export(
         shutil.rmtree(out, ignore_errors=True)
     tensors = checkpoint.state.values()
     parameters, size = sum(tensor.numel() for tensor in tensors), sum(tensor.nbytes for tensor in tensors)
-    return Exported(written.family, parameters, size, receipt, checkpoint.adapter is not None, remarks)
+    return Exported(written.family, parameters, size, receipt, checkpoint.adapter is not None, remark)
 
 
-def _prove(checkpoint: Checkpoint, folder: Path, family: str | None) -> tuple[Receipt, tuple[str, ...]]:
+def _prove(checkpoint: Checkpoint, folder: Path, family: str | None) -> tuple[Receipt, str | None]:
     """Reads a model again; a tokenizer that its class builds otherwise than its file says is read by another class.
 
     Returns:
-        The receipt, and what had to be said otherwise than in the folder that the model came from.
+        The receipt, and the other class with the reason for it, if there is one.
 
     Raises:
         RunError: it is another model.
     """
     try:
-        return _compared(checkpoint, folder, checkpoint.network, family), ()
+        return _compared(checkpoint, folder, checkpoint.network, family), None
     except OtherTokens:
         named = checkpoint.files.config.get("tokenizer_class")
         if named == ANY_CLASS:
             raise
         write(folder, of_any_class(checkpoint.files))
         why = f"{ANY_CLASS}, as {named or 'the class of its model'} makes other tokens than tokenizer.json says"
-        return _compared(checkpoint, folder, checkpoint.network, family), (why,)
+        return _compared(checkpoint, folder, checkpoint.network, family), why
 
 
 class OtherTokens(RunError):
@@ -146,8 +146,14 @@ def _compared(
     return receipt
 
 
-def _facts(checkpoint: Checkpoint, name: str, family: str | None, receipt: Receipt, license: str | None) -> CardFacts:
+def _facts(checkpoint: Checkpoint, written: Written, receipt: Receipt, remark: str | None) -> CardFacts:
     run = checkpoint.path.parent.parent if checkpoint.path.parent.name == "checkpoints" else None
     facts = facts_of(checkpoint.held, run)
-    chat = checkpoint.files.chat_template is not None
-    return replace(facts, name=name, family=family, receipt=receipt, license=license, chat=chat)
+    return replace(
+        facts,
+        family=written.family,
+        packages=written.packages,
+        receipt=receipt,
+        tokenizer={**facts.tokenizer, "class": remark} if remark else facts.tokenizer,
+        chat=checkpoint.files.chat_template is not None,
+    )

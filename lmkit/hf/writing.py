@@ -24,10 +24,12 @@ class Written(NamedTuple):
     Attributes:
         family: the `model_type`; none for the network's own code.
         rules: what the tensors of the files are in the network.
+        packages: that the network's own code needs beside torch and transformers.
     """
 
     family: str | None
     rules: list[Rule]
+    packages: tuple[str, ...]
 
 
 def write_model(checkpoint: Checkpoint, folder: Path, shard: int) -> Written:
@@ -52,7 +54,7 @@ def write_model(checkpoint: Checkpoint, folder: Path, shard: int) -> Written:
     config["dtype"] = str(checkpoint.state["embedding.weight"].dtype).removeprefix("torch.")
     config.pop("torch_dtype", None)  # what dtype was called before
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    return Written(config["model_type"] if found else None, rules)
+    return Written(config["model_type"] if found else None, rules, () if found else tuple(config["packages"]))
 
 
 def _tokens(files: TokenizerFiles, config: dict[str, Any]) -> dict[str, Any]:

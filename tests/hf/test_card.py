@@ -138,7 +138,8 @@ def test_the_code_of_a_card_runs(tmp_path, monkeypatch, capsys, own_code):
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=made.tokenizer, **settings)
     tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}\n{% endfor %}"
     tokenizer.save_pretrained(made.folder)
-    text = card(CardFacts("m", family=None if own_code else "llama", chat=True))
+    text = card(CardFacts("m", family=None if own_code else "llama", chat=True, packages=("wanted",)))
+    assert ("needs torch (2.11 or later), wanted and transformers" in " ".join(text.split())) == own_code
     assert text.count("trust_remote_code=True") == (2 if own_code else 0)
     monkeypatch.chdir(made.folder)
     names = {}
@@ -171,6 +172,7 @@ def test_nothing_breaks_out_of_a_table_or_of_the_recipe():
         ("a, /home/me/b", "a, b"),
         ("texts/a.txt", "texts/a.txt"),
         ("https://example.org/a/b", "https://example.org/a/b"),
+        ("s3://key:secret@bucket/a, https://me@example.org/b", "s3://bucket/a, https://example.org/b"),
         (r"\s+|\d", r"\s+|\d"),
         ("and/or </s> 1 / 2", "and/or </s> 1 / 2"),
         ("/", "/"),

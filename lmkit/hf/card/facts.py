@@ -35,6 +35,7 @@ class CardFacts:
         recipe: of the run, without paths of the machine.
         receipt: of the export.
         versions: of packages the run was made with, beside those of the receipt.
+        packages: that the folder's own code needs beside torch and transformers.
         base: where the model is that it is an adapter for, within its folder; none for a model by itself.
     """
 
@@ -53,6 +54,7 @@ class CardFacts:
     recipe: Mapping[str, Any] | None = None
     receipt: Receipt | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    packages: tuple[str, ...] = ()
     base: str | None = None
 
 

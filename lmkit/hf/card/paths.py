@@ -1,4 +1,4 @@
-"""Paths of the machine, taken out of what is shown to others."""
+"""Paths of the machine and passwords in addresses, taken out of what is shown to others."""
 
 import re
 from collections.abc import Mapping
@@ -7,17 +7,22 @@ from typing import Any
 _ROOTED = r"(?:(?:file://|~[^/\\\s]*)?/|[A-Za-z]:[/\\]|\\\\)"  # not a lone backslash, which begins patterns
 _WHOLE = re.compile(rf"{_ROOTED}[^\n]*")
 _WITHIN = re.compile(rf"(?<![^\s=:,;'\"(\[]){_ROOTED}(?:[^/\\\s'\",;)\]]+[/\\])+([^/\\\s'\",;)\]]+)")
+_LOGIN = re.compile(r"(?<=://)[^/\s@]+@")
 _GLOB = re.compile(r"[*?\[]")
 
 
 def shortened(value: Any) -> Any:
-    """A recipe with the last part of each absolute path in place of the path; of a glob, from its first pattern on."""
+    """A recipe with the last part of each absolute path in place of the path; of a glob, from its first pattern on.
+
+    An address is without the name and password in it.
+    """
     if isinstance(value, Mapping):
         return {key: shortened(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [shortened(each) for each in value]
     if not isinstance(value, str):
         return value
+    value = _LOGIN.sub("", value)
     if _WHOLE.fullmatch(value):
         return _last(value)
     return _WITHIN.sub(lambda found: found[1], value)

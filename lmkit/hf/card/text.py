@@ -96,11 +96,16 @@ def _introduction(facts: CardFacts) -> str:
     else:
         lines += [
             "`transformers` does not have its architecture, so that the modelling code is in this folder. To load it is"
-            " to run that code: read it first. It needs torch and transformers, and not lmkit."
+            f" to run that code: read it first. It needs {_listed(('torch (2.11 or later)', *facts.packages))} and"
+            " transformers, and not lmkit."
         ]
     if facts.license is None:
         lines += ["No license was named when it was exported."]
     return "\n".join(lines)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names)
 
 
 def _headed(heading: str, rows: Mapping[str, str], said: str = "") -> list[str]:
