@@ -13,17 +13,16 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
-def whole_folder(target: Path, remedy: str = "set LMKIT_CACHE to another folder") -> Iterator[Path]:
+def whole_folder(target: Path, remedy: str = "set LMKIT_CACHE to another folder", same: bool = True) -> Iterator[Path]:
     """Gives a temporary folder beside `target` to fill, and renames it to `target` when the block ends well.
-
-    When another process was faster its folder stays and this one is dropped: both hold the same by construction.
 
     Args:
         target: the folder.
         remedy: what to do where it cannot be made.
+        same: whether all who make this folder make the same, so that where another was faster its own stays.
 
     Raises:
-        UserError: the folder cannot be made, or no space is left.
+        UserError: the folder cannot be made, no space is left, or something else has come to be there.
     """
     part = target.with_name(f"{target.name}.{uuid4().hex}.part")
     made = [folder for folder in part.parents if not folder.exists()]
@@ -33,7 +32,7 @@ def whole_folder(target: Path, remedy: str = "set LMKIT_CACHE to another folder"
         raise UserError(f"cannot make a folder in {target.parent} ({error.strerror}): {remedy}") from error
     try:
         yield part
-        _publish(part, target)
+        _publish(part, target, remedy, same)
     except OSError as error:
         if error.errno not in _FULL:
             raise
@@ -46,9 +45,13 @@ def whole_folder(target: Path, remedy: str = "set LMKIT_CACHE to another folder"
                 folder.rmdir()
 
 
-def _publish(part: Path, target: Path) -> None:
+def _publish(part: Path, target: Path, remedy: str, same: bool) -> None:
     try:
         part.rename(target)
-    except OSError:
+    except OSError as error:
+        if not target.exists():
+            raise
+        if not same:
+            raise UserError(f"{target} has come to be there meanwhile, and is left as it is: {remedy}") from error
         if not target.is_dir():
             raise

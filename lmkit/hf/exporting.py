@@ -1,6 +1,5 @@
 """From a run or checkpoint of lmkit to a Hugging Face folder that is proved to be the same model."""
 
-import shutil
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -37,7 +36,7 @@ class Exported(NamedTuple):
 
     Attributes:
         family: the `model_type`; none for the network's own code.
-        parameters: how many numbers the network has.
+        parameters: how many the network has, without an adapter.
         bytes: of its weights.
         receipt: of the comparison, with the adapter if there is one.
         adapter: whether it is an adapter, with its network beside it.
@@ -59,7 +58,6 @@ def export(
     shard: int = SHARD,
     license: str | None = None,
     plugins: tuple[str, ...] = (),
-    overwrite: bool = False,
     merge: bool = False,
 ) -> Exported:
     """Writes a folder that `from_pretrained` of transformers takes, reads it again there, and compares.
@@ -71,7 +69,6 @@ def export(
         shard: the most bytes of a file of weights.
         license: for the model card, such as `apache-2.0`; none if there is none yet.
         plugins: files of the plugins it uses, where those that its recipe names are no longer there.
-        overwrite: whether `out` may be there, and is replaced in the end.
         merge: whether an adapter is merged into the network; else it is written in the format of peft, with the network
             that it adapts in the folder `base` beside it.
 
@@ -80,27 +77,36 @@ def export(
         RunError: transformers finds another model in the folder, which is then removed.
     """
     out = Path(out)
-    if out.exists() and not overwrite:
+    if out.exists() or out.is_symlink():
         raise UserError(f"{out} is there already: give a folder that is not, or remove it")
-    license_fields(license, None)  # before any work is done
+    license_fields(license)  # before any work is done
+    if shard < 1:
+        raise UserError(f"a file of weights is to have at most {shard} bytes: give a number above 0, such as {SHARD}")
     checkpoint = Checkpoint(source, dtype, plugins, merge)
-    with whole_folder(out, remedy="choose another folder") as part:
+    with whole_folder(out, remedy="choose another folder", same=False) as part:
         base = part / BASE if checkpoint.adapter else part
         base.mkdir(exist_ok=True)
         written = write_model(checkpoint, base, shard)
         receipt, remark = _prove(checkpoint, base, written.family)
-        facts = _facts(checkpoint, written, receipt, remark)
-        facts = replace(facts, name=out.name, license=license)
-        (base / "README.md").write_text(card(facts), encoding="utf-8")
+        facts = replace(_facts(checkpoint, written, receipt, remark), name=out.name, license=license)
         if checkpoint.adapter:
+            _write_card(base, replace(facts, training={}, evaluation={}, data={}, recipe=None))  # of the adapter's run
             network, state = checkpoint.adapted()
             write_adapter(part, state, checkpoint.transforms, written.rules, base=BASE)
             receipt = _compared(checkpoint, base, network, written.family, adapter=part)
-            (part / "README.md").write_text(card(replace(facts, receipt=receipt, base=BASE)), encoding="utf-8")
-        shutil.rmtree(out, ignore_errors=True)
-    tensors = checkpoint.state.values()
-    parameters, size = sum(tensor.numel() for tensor in tensors), sum(tensor.nbytes for tensor in tensors)
-    return Exported(written.family, parameters, size, receipt, checkpoint.adapter is not None, remark)
+            facts = replace(facts, receipt=receipt, base=BASE, parameters=count(network))
+        _write_card(part, facts)
+    size = sum(tensor.nbytes for tensor in checkpoint.state.values())
+    return Exported(written.family, count(checkpoint.blank), size, receipt, checkpoint.adapter is not None, remark)
+
+
+def count(network: Decoder) -> int:
+    """The parameters of a network, each once."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _write_card(folder: Path, facts: CardFacts) -> None:
+    (folder / "README.md").write_text(card(facts), encoding="utf-8")
 
 
 def _prove(checkpoint: Checkpoint, folder: Path, family: str | None) -> tuple[Receipt, str | None]:
@@ -151,6 +157,7 @@ def _facts(checkpoint: Checkpoint, written: Written, receipt: Receipt, remark: s
     facts = facts_of(checkpoint.held, run)
     return replace(
         facts,
+        parameters=count(checkpoint.blank),
         family=written.family,
         packages=written.packages,
         receipt=receipt,

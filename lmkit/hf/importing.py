@@ -70,7 +70,7 @@ def import_folder(
     }
     files = tokenizer_files.read(Path(tokenizer or folder))
     state = {f"{NETWORK}{name}": tensor for name, tensor in model.tensors().items()}
-    with whole_folder(out, remedy="choose another OUT") as part:
+    with whole_folder(out, remedy="choose another OUT", same=False) as part:
         (part / "config.yaml").write_text(_recipe_text(recipe, model.family.name), encoding="utf-8")
         held = _checkpoint(recipe, model, files, state)
         checkpoints.write(held, part / "checkpoints" / "last.ckpt", "choose another OUT")

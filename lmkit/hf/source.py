@@ -49,7 +49,7 @@ class Checkpoint:
         plugins: tuple[str, ...] = (),
         merge: bool = False,
     ) -> None:
-        self.path = checkpoints.find(source)
+        self.path, self.dtype = checkpoints.find(source), dtype
         self.held = checkpoints.read(self.path)
         if KEY not in self.held:
             raise UserError(f"{self.path} holds no recipe, so that it cannot be exported: it was not written by lmkit")
@@ -65,6 +65,8 @@ class Checkpoint:
                     "say: export a run without it"
                 )
         self._weights = checkpoints.weights(self.held)
+        if merge and not adapter_of(self.transforms):
+            raise UserError(f"{self.path} has no adapter that could be merged: leave out --merge")
         state = merged_state(self._weights, self.transforms) if merge else base_state(self._weights)
         self.adapter = None if merge else adapter_of(self.transforms)
         buffers = dict(self.blank.named_buffers())  # such as a router's bias, which is kept in float32
@@ -97,7 +99,8 @@ class Checkpoint:
         """The network with its adapter, and its tensors, those of the network alone as they are written."""
         names = {id(tensor): name for name, tensor in self._weights.items()}
         base = {names[id(tensor)]: self.state[name] for name, tensor in base_state(self._weights).items()}
-        state = {**self._weights, **base}
+        own = {name: tensor for name, tensor in self._weights.items() if name not in base}
+        state = {**{name: tensor.to(self.dtype or tensor.dtype) for name, tensor in own.items()}, **base}
         with torch.device("meta"):
             network = transformed(self._built(), self.transforms)
         fill(network, state)

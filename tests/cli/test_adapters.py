@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from lmkit.checkpoints import rebuild
 from tests.cli.test_fit import DROPOUT, KILL, LONG, rows
@@ -74,3 +75,33 @@ def test_compiled_is_the_same_run(run, toy):
     assert run(*options, "--name=compiled", "--model.compile=true")[0] == 0
     for one, other in zip(rows("runs/plain/version_0"), rows("runs/compiled/version_0"), strict=True):
         assert [float(x) for x in one.values()] == pytest.approx([float(x) for x in other.values()], rel=1e-5)
+
+
+@pytest.mark.slow
+def test_an_adapted_run_is_exported_beside_its_base_or_as_one(run, toy):
+    """Both are proved, in the dtype that is asked for; each card tells of its own model, and of no other."""
+    code, _, errors = run("fit", "-c", RECIPES / "llama-small.yaml", *toy, LORA, "--name=r")
+    assert code == 0, errors
+    code, out, errors = run("export", "runs/r", "adapter", "--dtype=bfloat16")
+    assert code == 0, errors
+    assert "an adapter for peft, and in base/ a llama" in out
+    assert {path.name for path in Path("adapter").iterdir()} == {
+        "README.md", "adapter_config.json", "adapter_model.safetensors", "base"
+    }  # fmt: skip
+    held = load_file("adapter/adapter_model.safetensors")
+    assert {tensor.dtype for tensor in held.values()} == {torch.bfloat16}
+    small = sum(tensor.numel() for tensor in load_file("adapter/base/model.safetensors").values())
+    base, whole = (Path(f"adapter/{name}README.md").read_text() for name in ("base/", ""))
+    assert f"of {small:,} parameters" in base
+    assert f"of {small + sum(tensor.numel() for tensor in held.values()):,} parameters" in whole
+    assert "## Training" in whole
+    assert not any(heading in base for heading in ("## Training", "## Evaluation", "## Data", "LoRA"))
+    code, _, errors = run("export", "runs/r", "merged", "--merge")
+    assert code == 0, errors
+    assert f"of {small:,} parameters" in Path("merged/README.md").read_text()
+    code, _, errors = run("export", "merged", "again")
+    assert code == 2
+    assert run("import", "merged", "imported")[0] == 0
+    code, _, errors = run("export", "imported", "again", "--merge")
+    assert code == 2
+    assert "has no adapter that could be merged: leave out --merge" in errors

@@ -5,15 +5,18 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
 
+from lmkit.callbacks import HuggingFaceExport
 from lmkit.checkpoints import find, read
 from lmkit.cli.main import main
 from lmkit.data.tokenizer import train
+from lmkit.errors import UserError
 from lmkit.hf import exporting, writing
 from lmkit.hf.importing import IMPORTED
 from lmkit.hf.model import Model
@@ -179,6 +182,45 @@ def test_a_fit_exports_at_its_end_and_a_network_of_no_family_takes_its_code_alon
     assert code == 0, errors
     folder = Path("runs/gpt-small/version_0/huggingface")
     assert "LmkitForCausalLM" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize("folder", ["../models", "checkpoints", "/tmp/x", ".", "a/../b"])
+def test_a_fit_exports_into_a_folder_of_its_own(run, toy, folder):
+    options = ["--trainer.callbacks=HuggingFaceExport", f"--trainer.callbacks.folder={folder}"]
+    code, _, errors = run("fit", *LLAMA, *toy, *options)
+    assert code == 2
+    assert "give one within the run's, such as huggingface" in errors
+
+
+def test_what_else_is_where_an_export_goes_is_left_alone(tmp_path, made, monkeypatch):
+    """A folder of an earlier end of the run is replaced, and any other is told before the run begins."""
+    run = Path("trained").absolute()
+    trainer = SimpleNamespace(default_root_dir=run, is_global_zero=True)
+    callback = HuggingFaceExport()
+    for _ in range(2):
+        callback.on_fit_start(trainer, None)
+        callback.on_fit_end(trainer, None)
+    held = {path.name for path in (run / "huggingface").iterdir()}
+    assert {"config.json", "README.md"} <= held
+    (run / "huggingface/README.md").write_text("mine")
+    with pytest.raises(UserError, match="is no export"):
+        callback.on_fit_start(trainer, None)
+    shutil.rmtree(run / "huggingface")
+    (run / "huggingface").symlink_to(tmp_path)
+    with pytest.raises(UserError, match="is no export"):
+        callback.on_fit_start(trainer, None)
+
+    def meanwhile(*arguments, **options):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "notes.txt").write_text("mine")
+        return believed(*arguments, **options)
+
+    monkeypatch.setattr(exporting, "check", meanwhile)
+    with pytest.raises(UserError, match="has come to be there meanwhile, and is left as it is"):
+        exporting.export(run, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["notes.txt"]
+    with pytest.raises(UserError, match="at most 0 bytes"):
+        exporting.export(run, tmp_path / "out-2", shard=0)
 
 
 @pytest.fixture

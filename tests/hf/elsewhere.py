@@ -5,6 +5,7 @@ it found as JSON. Each folder holds `reference.pt`, what lmkit says of the same 
 import json
 import sys
 import tempfile
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -88,8 +89,10 @@ def gone_on(model, tokens, continued):
     """Whether a continuation can be interrupted and gone on with."""
     options = {"do_sample": False, "pad_token_id": 0, "max_new_tokens": 5, "return_dict_in_generate": True}
     first = model.generate(tokens, **options)
-    then = model.generate(first.sequences, past_key_values=first.past_key_values, **options)
-    return then.sequences[:, tokens.size(1) :].equal(continued[:, :10])
+    past = deepcopy(first.past_key_values)
+    assert past.network is model.network
+    thens = [model.generate(first.sequences, past_key_values=each, **options) for each in (first.past_key_values, past)]
+    return all(then.sequences[:, tokens.size(1) :].equal(continued[:, :10]) for then in thens)
 
 
 def told(action, *args, **options):
@@ -106,12 +109,21 @@ def refusals(model, tokens):
     right = torch.ones_like(tokens)
     right[:, -1] = 0
     long = tokens.repeat(1, 40)
+    past = model(tokens, use_cache=True).past_key_values
+    model.config.output_hidden_states = True
+    hidden = told(model, tokens)
+    model.config.output_hidden_states = False
     return {
         "long": told(model, long, use_cache=False),
         "long_with_cache": told(model, long),
         "generates_too_much": told(model.generate, tokens, max_new_tokens=1000, pad_token_id=0),
         "embeds": told(model, inputs_embeds=torch.zeros(1, 2, 3)),
         "hole": told(model, tokens, attention_mask=hole),
+        "hidden": hidden,
+        "other_mask": told(
+            model, tokens[:, :1], past_key_values=past, attention_mask=torch.cat([hole, hole[:, :1]], dim=1)
+        ),
+        "labels": told(model, tokens, labels=tokens, logits_to_keep=1),
         "right": told(model.generate, tokens, attention_mask=right, max_new_tokens=3, pad_token_id=0),
         "resize": told(model.resize_token_embeddings, 99),
         "positions": told(model, tokens, position_ids=torch.arange(3, 3 + tokens.size(1))[None]),
@@ -176,7 +188,7 @@ def examine(folder, thorough):
         found["refusals"] = refusals(model, tokens)
     found["reloaded"], found["files"] = reloaded(model, tokens, logits)
     half = load(folder, dtype=torch.bfloat16)
-    found["half"] = difference(half(tokens).logits.float(), logits)
+    found["half"] = difference(half(tokens).logits.float(), reference["half"])
     found["dtypes"] = {name: str(tensor.dtype) for name, tensor in half.state_dict().items()}
     found["tied"] = model.get_output_embeddings() is None
     found["embedding"] = list(model.get_input_embeddings().weight.shape)

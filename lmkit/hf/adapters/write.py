@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from lmkit.errors import UserError
@@ -24,7 +23,6 @@ def write_adapter(
     transforms: Iterable[Transform],
     rules: Iterable[Rule],
     base: str | None = None,
-    dtype: torch.dtype | None = None,
 ) -> None:
     """Writes `adapter_config.json` and `adapter_model.safetensors`.
 
@@ -36,7 +34,6 @@ def write_adapter(
             `Rename` for each.
         base: where the exported base is, a path or a name, for those who load the folder by itself; none to leave that
             open.
-        dtype: that of the weights; none for the network's.
 
     Raises:
         UserError: the network has no adapters, or such as peft cannot put beside the exported base.
@@ -48,7 +45,7 @@ def write_adapter(
     others = {rule.theirs.removesuffix(".weight") for rule in rules} - modules.keys()
     experts = {rule.theirs.removesuffix(".weight").rpartition(".")[2] for rule in rules if isinstance(rule, Stack)}
     config = config_of(lora, modules, others, experts, base)
-    tensors = {f"base_model.model.{name}": tensor.to(dtype or tensor.dtype) for name, tensor in _named(modules)}
+    tensors = {f"base_model.model.{name}": tensor for name, tensor in _named(modules)}
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     package.save_file(tensors, folder / WEIGHTS, {"format": "pt"})
 

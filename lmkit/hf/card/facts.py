@@ -21,13 +21,11 @@ class CardFacts:
 
     Args:
         name: of the model.
-        parameters: how many numbers it has.
+        parameters: how many there are; of an adapter, with those of its model.
         family: the `model_type` of transformers; none for code of the folder's own.
         shape: of the network, such as `depth`, and its parts.
         chat: whether the tokenizer has a chat template.
         license: such as `apache-2.0`; none if it is not known.
-        license_link: of the text of a license that the hub does not know.
-        languages: ISO 639 codes of the texts.
         data: what it was trained on.
         tokenizer: what is known of it.
         training: figures of the run.
@@ -45,8 +43,6 @@ class CardFacts:
     shape: Mapping[str, str] = field(default_factory=dict)
     chat: bool = False
     license: str | None = None
-    license_link: str | None = None
-    languages: tuple[str, ...] = ()
     data: Mapping[str, str] = field(default_factory=dict)
     tokenizer: Mapping[str, str] = field(default_factory=dict)
     training: Mapping[str, str] = field(default_factory=dict)
@@ -75,7 +71,6 @@ def facts_of(checkpoint: Mapping[str, Any], run_folder: Path | None = None) -> C
     names = ("source", "filters", "validation_source", "validation_fraction", "documents")
     return CardFacts(
         name=str(recipe.get("name") or "model"),
-        parameters=_parameters(checkpoint.get("state_dict") or {}),
         shape=_known(_at(recipe, "model", "network")),
         data=_known({name: data.get(name) for name in names} | {"fingerprint": state.get("fingerprint")}),
         tokenizer=_tokenizer(kept.get("tokenizer")),
@@ -117,10 +112,6 @@ def said(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"
-
-
-def _parameters(state: Mapping[str, Any]) -> int | None:
-    return sum(tensor.numel() for name, tensor in state.items() if name.startswith("network.")) or None
 
 
 def _tokenizer(text: str | None) -> dict[str, str]:

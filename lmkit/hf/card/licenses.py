@@ -19,12 +19,11 @@ KNOWN = frozenset(_NAMES.split())
 """What the hub knows by name; a card with any other word in the field is refused there."""
 
 
-def license_fields(license: str | None, link: str | None = None) -> dict[str, str]:
+def license_fields(license: str | None) -> dict[str, str]:
     """The fields of a card's front matter: none without a license, and `other` with a name where the hub has none.
 
     Args:
         license: such as `apache-2.0`, in any case, or the name of one that the hub does not know.
-        link: of the text of such a license, an address; none for the file LICENSE of the folder.
 
     Raises:
         UserError: it is no name.
@@ -37,4 +36,4 @@ def license_fields(license: str | None, link: str | None = None) -> dict[str, st
     slug = re.sub(r"[^a-z0-9.]+", "-", name).strip("-.")
     if slug in {"", "other"}:
         raise UserError(f"the license is {license!r}: give its name, such as apache-2.0, or leave it out")
-    return {"license": "other", "license_name": slug, "license_link": link or "LICENSE"}
+    return {"license": "other", "license_name": slug}

@@ -2,15 +2,14 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 import lmkit
-from lmkit.hf.card.facts import CardFacts, facts_of
+from lmkit.hf.card.facts import CardFacts
 from lmkit.hf.card.licenses import license_fields
-
-__all__ = ["CardFacts", "card", "facts_of"]
 
 _USE = """\
 ```python
@@ -73,9 +72,13 @@ def card(facts: CardFacts) -> str:
     return _front_matter(facts) + "\n\n".join(section for section in sections if section) + "\n"
 
 
+def is_card(path: Path) -> bool:
+    """Whether a file is the card of an export."""
+    return path.is_file() and "exported by lmkit" in path.read_text(encoding="utf-8", errors="replace")
+
+
 def _front_matter(facts: CardFacts) -> str:
-    fields: dict[str, Any] = {"language": list(facts.languages)} if facts.languages else {}
-    fields |= license_fields(facts.license, facts.license_link)
+    fields: dict[str, Any] = {**license_fields(facts.license)}
     library = "peft" if facts.base else "transformers"
     fields |= {"library_name": library, "pipeline_tag": "text-generation"}
     fields["tags"] = ["lmkit", *(["conversational"] if facts.chat else []), *([] if facts.family else ["custom_code"])]

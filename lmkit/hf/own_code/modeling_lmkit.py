@@ -16,6 +16,8 @@ from lmkit.transforms.checkpointing import Recomputed
 if int(__version__.partition(".")[0]) < 5:
     raise ImportError(f"this model needs transformers 5 or later, but {__version__} is installed: install a later one")
 
+UNKNOWN = ("output_attentions", "output_hidden_states")
+
 
 class LmkitForCausalLM(PreTrainedModel, GenerationMixin):
     """A decoder of lmkit with its head.
@@ -63,7 +65,10 @@ class LmkitForCausalLM(PreTrainedModel, GenerationMixin):
             return_dict: whether an object is given rather than a tuple.
             kwargs: `num_items_in_batch`, the number of labels that the loss is a mean over.
         """
-        tokens = _check_inputs(input_ids, inputs_embeds, kwargs)
+        defaults = {name: getattr(self.config, name, None) for name in UNKNOWN if kwargs.get(name) is None}
+        tokens = _check_inputs(input_ids, inputs_embeds, {**kwargs, **defaults})
+        if labels is not None and not (isinstance(logits_to_keep, int) and logits_to_keep == 0):
+            raise ValueError("the loss needs the logits of all tokens: leave out logits_to_keep, or labels")
         if use_cache is None:
             use_cache = self.config.use_cache and labels is None and not self.training
         past: Any
@@ -140,7 +145,7 @@ class LmkitForCausalLM(PreTrainedModel, GenerationMixin):
             tensor.copy_(value)
 
 
-def _check_inputs(tokens: Tensor | None, embeddings: Tensor | None, kwargs: dict[str, Any]) -> Tensor:
+def _check_inputs(tokens: Tensor | None, embeddings: Tensor | None, options: dict[str, Any]) -> Tensor:
     """The token ids.
 
     Raises:
@@ -148,7 +153,7 @@ def _check_inputs(tokens: Tensor | None, embeddings: Tensor | None, kwargs: dict
     """
     if tokens is None or embeddings is not None:
         raise ValueError("this model reads input_ids, not inputs_embeds: its network embeds tokens by itself")
-    for name in ("output_attentions", "output_hidden_states"):
-        if kwargs.get(name):
+    for name in UNKNOWN:
+        if options.get(name):
             raise ValueError(f"{name} is not supported by this model: leave it out")
     return tokens

@@ -4,6 +4,7 @@ A cache of lmkit holds the past of rows that start at the same column. Padding w
 and windows remember, so rows are not padded but read in groups: each row gets what it would get alone.
 """
 
+from copy import copy, deepcopy
 from typing import Any, NamedTuple
 
 import torch
@@ -40,6 +41,13 @@ class LmkitPast:
             Group((widths == width).nonzero()[:, 0], width, network.cache(1)) for width in sorted(set(padding))
         ]
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "LmkitPast":
+        """Another past of the same rows and the same network, from which each can go on by itself."""
+        twin = copy(self)
+        memo |= {id(self): twin, id(self.network): self.network}
+        twin.groups = deepcopy(self.groups, memo)
+        return twin
+
     def read(self, tokens: Tensor) -> Tensor:
         """The tokens that come next (B, T) to hidden states (B, T, D), zeros where there is padding.
 
@@ -61,8 +69,14 @@ class LmkitPast:
         rows = sum(len(group.rows) for group in self.groups)
         if tokens.size(0) != rows:
             raise ValueError(f"past_key_values are of {rows} rows, but {tokens.size(0)} are to be continued")
-        if mask is not None and not mask[:, -tokens.size(1) :].all():
-            raise ValueError("attention_mask has padding after the past, where this model has none")
+        if mask is not None:
+            columns = torch.arange(mask.size(1), device=mask.device) + self.length + tokens.size(1) - mask.size(1)
+            for group in self.groups:
+                if (mask[group.rows].bool() != (columns >= group.padding)).any():
+                    raise ValueError(
+                        f"attention_mask is not what the past was read with, {group.padding} columns of padding and "
+                        "then tokens only: give the same one, with 1 for each new token"
+                    )
         if positions is not None:
             for group in self.groups:
                 start = self.length - group.padding
