@@ -16,6 +16,7 @@ from lmkit.hf.adapters import write_adapter
 from lmkit.hf.card.facts import CardFacts, facts_of
 from lmkit.hf.card.licenses import license_fields
 from lmkit.hf.card.text import card
+from lmkit.hf.importing import IMPORTED
 from lmkit.hf.proof.receipt import Receipt, check
 from lmkit.hf.source import Checkpoint
 from lmkit.hf.tokens.files import ANY_CLASS, of_any_class, write
@@ -143,7 +144,9 @@ def _compared(
     """
     tokenizer = for_raw_text(Tokenizer.from_str(checkpoint.kept["tokenizer"]), checkpoint.kept["end_of_document"])
     texts = [document.text for document in islice(StandardLibrary().documents(InvalidText()), TEXTS)]
-    receipt = check(folder, network, tokenizer, texts, own_code=family is None, adapter=adapter)
+    made_here = IMPORTED not in checkpoint.kept  # of others transformers may add a token that no file of theirs says
+    opening = Tokenizer.from_str(checkpoint.files.tokenizer) if made_here else None
+    receipt = check(folder, network, tokenizer, texts, family is None, adapter, opening)
     if not receipt.passed:
         kind = OtherTokens if receipt.alike < receipt.strings else RunError
         raise kind(

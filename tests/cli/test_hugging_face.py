@@ -27,7 +27,7 @@ SWAP = [f"--plugins={DIFFERENTIAL}", "--model.network.attention=DifferentialAtte
 LLAMA = ["--config", RECIPES / "llama-small.yaml"]
 
 
-def believed(folder, network, tokenizer, texts, own_code=False, adapter=None):
+def believed(folder, network, tokenizer, texts, own_code=False, adapter=None, opening=None):
     """A receipt that is never asked for, where the proof itself is not the point."""
     return exporting.Receipt("none", network.context, {}, 0, 0, 0, 0, (), {"transformers": "0", "lmkit": "0"})
 
@@ -257,8 +257,12 @@ def test_a_network_that_went_with_its_own_code_comes_back(run, fitting, differen
     [
         ("attention", {"class_path": "lmkit_plugins.mine.Unknown"}, "give its file, mine.py, as --plugins"),
         ("norm", {"class_path": "os.system"}, "install the package of os"),
-        ("norm", "antigravity.fly", "names the class antigravity.fly, which is neither lmkit's"),
-        ("norm", {"class_path": ["os"]}, "names the class ['os']"),
+        ("norm", "antigravity.fly", "names the class 'antigravity.fly', which is neither lmkit's"),
+        ("norm", "{class_path: antigravity.fly}", "names the class '{class_path: antigravity.fly}'"),
+        ("norm", '{"class_path": "antigravity.fly"}', "names the class"),
+        ("pattern", "- antigravity.fly", "names the class '- antigravity.fly'"),
+        ("norm", "class_path", "names the class 'class_path'"),
+        ("norm", {"class_path": ["os"]}, "names the class \"['os']\""),
         ("depth", 3, "lacks network.blocks.2"),
         ("heads", 5, "describes no network that can be built"),
         (None, None, "holds no recipe"),
@@ -271,6 +275,7 @@ def test_nothing_is_built_of_what_is_not_known(run, differential, option, value,
     else:
         del config["recipe"]
     Path("folder/config.json").write_text(json.dumps(config))
+    Path("class_path").write_text("class_path: antigravity.fly")
     code, _, errors = run("import", "folder", "imported", f"--plugins={differential}")
     assert code == 2
     assert told in errors

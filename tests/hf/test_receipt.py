@@ -213,6 +213,38 @@ def test_what_is_wrong_is_found_and_named(sound, folder, damage, said):
         assert len(found.failures) == 1
 
 
+def retokenize(folder, **held):
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **held}))
+
+
+OPENS = {
+    "type": "TemplateProcessing",
+    "single": [{"SpecialToken": {"id": "x", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+    "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
+    "special_tokens": {"x": {"id": "x", "ids": [1], "tokens": ["x"]}},
+}
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize(
+    ("held", "alike"),
+    [
+        ({"decoder": None}, range(1, 400)),
+        ({"post_processor": OPENS}, range(1)),
+        ({"added_tokens": []}, range(999, 1000)),
+    ],
+    ids=["turned back", "opened", "special"],
+)
+def test_tokens_count_both_ways_special_ones_and_what_opens_a_prompt(sound, folder, held, alike):
+    retokenize(folder, **held)
+    found = check(folder, sound.network, sound.tokenizer, TEXTS, opening=sound.tokenizer)
+    assert not found.passed
+    assert found.alike in alike
+    if "post_processor" in held:
+        assert check(folder, sound.network, sound.tokenizer, TEXTS).passed  # where that is not compared
+
+
 @pytest.mark.usefixtures("in_process")
 def test_logits_of_another_vocabulary_are_refused(sound, folder):
     reweigh(folder, lambda w: w.update({"lm_head.weight": torch.cat([w["lm_head.weight"], torch.zeros(4, 32)])}))
@@ -273,7 +305,7 @@ def test_the_strings_are_of_many_kinds_and_spell_no_special_token(sound):
     made = questions.strings(sound.tokenizer, [f"a {END_OF_DOCUMENT} b" * 3])
     assert made == questions.strings(sound.tokenizer, [f"a {END_OF_DOCUMENT} b" * 3])
     assert len(made) == 1000 and len(set(made)) == 1000
-    assert not any(END_OF_DOCUMENT in text for text in made)
+    assert [text for text in made if END_OF_DOCUMENT in text] == [END_OF_DOCUMENT]  # by itself
     letters = {letter for text in made for letter in text}
     assert {ord(letter) >> 16 for letter in letters} == set(range(17))
     assert {chr(code) for code in range(32)} | {"\u200d", "\u0301", "\U0001f468", "\ufeff"} <= letters

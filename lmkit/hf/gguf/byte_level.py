@@ -22,12 +22,12 @@ def keys_of(held: Mapping[str, Any], tokens: list[str]) -> tuple[dict[str, Any],
     if model["type"] != "BPE" or any(model.get(f"{place}") for place in _OF_WORDS):
         raise UserError(
             f"the tokenizer is {model['type']}, of which llama.cpp's files say byte-level BPE and SentencePiece's BPE "
-            "only: export without a tokenizer"
+            "only: export it with --to hf"
         )
     if normalizer and normalizer["type"] != "NFC":
         raise UserError(
-            f"the tokenizer changes texts first, by {json.dumps(normalizer)[:120]}, which llama.cpp does not: export "
-            "without a tokenizer"
+            f"the tokenizer changes texts first, by {json.dumps(normalizer)[:120]}, which llama.cpp does not: "
+            "export it with --to hf"
         )
     split = split_of(held)
     remarks = [split.remark] if split.remark else []

@@ -30,7 +30,7 @@ def keys_of(held: Mapping[str, Any], tokens: list[str]) -> tuple[dict[str, Any],
     """
     vocabulary = held["model"]["vocab"]
     if missing := [byte for byte in _BYTES if byte not in vocabulary]:
-        raise UserError(f"the tokenizer lacks {missing[0]}, and llama.cpp wants all bytes: export without a tokenizer")
+        raise UserError(f"the tokenizer lacks {missing[0]}, and llama.cpp wants all bytes: export it with --to hf")
     merges = held["model"]["merges"]
     pairs = [tuple(merge.split(" ", 1)) if isinstance(merge, str) else tuple(merge) for merge in merges]
     ranks = _ranks(pairs, vocabulary, {token["content"] for token in held["added_tokens"]})
@@ -54,7 +54,7 @@ def _ranks(pairs: list[tuple[str, ...]], vocabulary: Mapping[str, int], added: s
         why = f"it lists no merge of {unlisted[0]!r} and {unlisted[1]!r}" if unlisted else "their order is another"
         raise UserError(
             f"the tokenizer's merges are not as SentencePiece's ({why}), so that llama.cpp would find other tokens: "
-            "export without a tokenizer"
+            "export it with --to hf"
         )
     return ranks
 
@@ -85,7 +85,7 @@ def _prefixes(held: Mapping[str, Any]) -> tuple[bool, list[str]]:
         prefix = changes[0]["prepend_scheme"] != "never"
         return prefix, [_TWO_SPACES] if prefix else []
     kinds = ", ".join(change["type"] for change in changes)
-    raise UserError(f"the tokenizer changes texts by {kinds}, which llama.cpp does not: export without a tokenizer")
+    raise UserError(f"the tokenizer changes texts by {kinds}, which llama.cpp does not: export it with --to hf")
 
 
 def _refuse_spaces_within(step: Mapping[str, Any], held: Mapping[str, Any]) -> None:
@@ -99,7 +99,7 @@ def _refuse_spaces_within(step: Mapping[str, Any], held: Mapping[str, Any]) -> N
     if step.get("split", True) and within:
         raise UserError(
             f"the tokenizer cuts texts before each space, so that its token {within[0]!r} never comes, but in "
-            "llama.cpp it would: export without a tokenizer"
+            "llama.cpp it would: export it with --to hf"
         )
 
 

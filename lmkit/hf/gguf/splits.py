@@ -92,7 +92,7 @@ def split_of(held: Mapping[str, Any]) -> Split:
     said = json.dumps(list(expressions), ensure_ascii=False)
     raise UserError(
         f"llama.cpp does not cut text as this tokenizer does, by {said[:200]}: it knows {', '.join(KNOWN.values())}; "
-        "export without a tokenizer, or train one with such an expression"
+        "export it with --to hf, or train one with such an expression"
     )
 
 
@@ -123,7 +123,7 @@ def _expressions(step: Mapping[str, Any] | None) -> list[str]:
         return [DIGIT]
     raise UserError(
         f"llama.cpp does not cut text as this tokenizer does, which has the step {json.dumps(step)[:120]}: "
-        "export without a tokenizer"
+        "export it with --to hf"
     )
 
 

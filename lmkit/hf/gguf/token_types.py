@@ -28,7 +28,7 @@ def typed(tokenizer: Tokenizer, held: Mapping[str, Any], size: int) -> tuple[lis
     added = tokenizer.get_added_tokens_decoder()
     used = vocab_size_used(tokenizer)
     if any(number not in added for number in range(size, used)):
-        raise UserError(f"the tokenizer has ids up to {used - 1}, but the network {size} rows: give its own tokenizer")
+        raise UserError(f"the tokenizer has ids up to {used - 1}, but the network {size} rows: export it with --to hf")
     unknown = held["model"].get("unk_token")
     tokens, types = [], []
     for number in range(size):

@@ -75,7 +75,7 @@ def _around(files: TokenizerFiles, tokenizer: Tokenizer) -> dict[str, Any]:
     if before not in ([], [bos]) or behind not in ([], [ids["eos_token_id"]]):
         raise UserError(
             f"the tokenizer puts the tokens {before} before a text and {behind} behind it, but llama.cpp only its bos "
-            f"({bos}) and its eos ({ids['eos_token_id']}): export without a tokenizer"
+            f"({bos}) and its eos ({ids['eos_token_id']}): export it with --to hf"
         )
     return {"bos_token_id": bos, "add_bos_token": bool(before), "add_eos_token": bool(behind)}
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from lmkit.errors import UserError
@@ -21,7 +22,7 @@ OWN = Family(
 )
 """Whose config holds a recipe, and whose tensors are called as the network's are."""
 
-_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_WORD = re.compile(r"[\w-]*")
 
 
 def recipe_in(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,21 +47,26 @@ def _named(value: Any, known: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
         named = {key: _named(item, known) for key, item in value.items() if key != "class_path"}
         return {"class_path": _name(value["class_path"], known), **named} if "class_path" in value else named
-    return _name(value, known) if isinstance(value, str) and _DOTTED.fullmatch(value) else value
+    return _name(value, known) if isinstance(value, str) and not _is_word(value) else value
+
+
+def _is_word(value: str) -> bool:
+    """Whether a parser takes it for a word and no more: not for YAML, the path of a class, or that of a file."""
+    return bool(_WORD.fullmatch(value)) and not Path(value).is_file()
 
 
 def _name(path: Any, known: Mapping[str, str]) -> str:
     if path in known.values():
         return str(path)
     if not isinstance(path, str) or path not in known:
-        module = str(path).rpartition(".")[0]
+        module = str(path)[:80].rpartition(".")[0]
         brought = (
             f"give its file, {module.rpartition('.')[2]}.py, as --plugins"
             if module.startswith(PACKAGE)
             else (f"install the package of {module}, or give it as --plugins")
         )
         raise UserError(
-            f"config.json names the class {path}, which is neither lmkit's nor of a plugin that is loaded, and code in "
+            f"config.json names the class {str(path)[:80]!r}, which is neither lmkit's nor of a plugin that is loaded, and code in "
             f"the folder is not run: {brought}"
         )
     return known[path]

@@ -9,6 +9,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from lmkit.hf.proof.tokens import special_tokens
 from lmkit.network import Decoder
 
 ROWS, LENGTH = 4, 128
@@ -18,6 +19,9 @@ STEPS = 32
 """Tokens of the greedy continuation, where the context has room for them."""
 
 STRINGS = 1000
+
+SPECIAL = 50
+"""Special tokens among them at most."""
 
 LONG = "long row"
 
@@ -83,11 +87,11 @@ def _real(tokenizer: Tokenizer, texts: Sequence[str], length: int) -> Tensor | N
 
 
 def strings(tokenizer: Tokenizer, texts: Sequence[str], count: int = STRINGS) -> list[str]:
-    """Strings of many kinds, none of which spells a special token: lmkit reads such as text, transformers does not."""
+    """Strings of many kinds: some special tokens, and texts in which none is, since lmkit reads such as text there."""
     draw = random.Random(0)
-    special = [token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special]
+    special = special_tokens(tokenizer)
     kinds = [*_KINDS, *([_excerpts(texts)] * 3 if any(texts) else [])]
-    made: dict[str, None] = {}  # a set, in order
+    made = dict.fromkeys(islice(special, SPECIAL))  # a set, in order
     for kind in islice(cycle(kinds), 10 * count):  # an end, lest a special token be in all of them
         text = kind(draw)
         if text and not any(token in text for token in special):

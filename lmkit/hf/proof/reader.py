@@ -59,7 +59,7 @@ def answer(asked: dict[str, Any], work: Path) -> dict[str, Any]:
         "model": type(model).__name__,
         "loading": {kind: sorted(map(str, keys)) for kind, keys in loading.items()},
         "continuation": continuation,
-        "ids": tokenized(asked),
+        **tokenized(asked),
     }
 
 
@@ -79,15 +79,16 @@ def continued(model: Any, prompt: list[int], steps: int) -> tuple[list[int], Any
     return made.sequences[0, len(prompt) :].tolist(), torch.stack(made.logits, dim=1)
 
 
-def tokenized(asked: dict[str, Any]) -> list[list[int]]:
-    """The token ids of each string."""
+def tokenized(asked: dict[str, Any]) -> dict[str, list[Any]]:
+    """The token ids of each string, by itself and as a prompt, and the text that the former are turned back into."""
     from transformers import AutoTokenizer  # noqa: PLC0415
 
     tokenizer = AutoTokenizer.from_pretrained(
         asked["folder"], trust_remote_code=asked["own_code"], local_files_only=True
     )
-    ids: list[list[int]] = tokenizer(asked["strings"], add_special_tokens=False)["input_ids"]
-    return ids
+    ids = tokenizer(asked["strings"], add_special_tokens=False)["input_ids"]
+    texts = [tokenizer.decode(each, skip_special_tokens=False, clean_up_tokenization_spaces=False) for each in ids]
+    return {"ids": ids, "prompts": tokenizer(asked["strings"])["input_ids"], "texts": texts}
 
 
 def main(work: Path) -> None:

@@ -17,6 +17,7 @@ from lmkit.errors import UserError
 from lmkit.hf.proof import reader
 from lmkit.hf.proof.comparing import STEP_TOLERANCE, TOLERANCE, Difference, difference, follow
 from lmkit.hf.proof.questions import LONG, Questions, batches, questions
+from lmkit.hf.proof.tokens import unlike
 from lmkit.network import Decoder
 
 CACHED = "with a cache"
@@ -33,7 +34,7 @@ class Receipt(NamedTuple):
         continued: tokens of the greedy continuation.
         ties: those of them that are not the network's first choice, but as good within the tolerance.
         strings: how many were tokenized.
-        alike: how many of them were tokenized alike.
+        alike: how many of them are the same tokens, which are turned back into the same text.
         failures: each check that failed, in a sentence.
         versions: of the packages.
         tolerance: of a logit.
@@ -92,6 +93,7 @@ def check(
     texts: Sequence[str],
     own_code: bool = False,
     adapter: Path | None = None,
+    opening: Tokenizer | None = None,
 ) -> Receipt:
     """Has `transformers` read a folder in a fresh process, and compares what it finds with the network.
 
@@ -102,6 +104,7 @@ def check(
         texts: real ones, such as of the validation documents; a few thousand characters are enough.
         own_code: whether the folder has code of its own, which is run then.
         adapter: a folder with an adapter that peft puts beside the model; none for the model alone.
+        opening: the tokenizer as it opens a prompt; none where that is not compared.
 
     Raises:
         UserError: `transformers` is missing, or could not read the folder.
@@ -111,7 +114,7 @@ def check(
     with tempfile.TemporaryDirectory(prefix="lmkit-receipt-") as made:
         work = Path(made)
         found = ask(folder.resolve(), asked, own_code, work, adapter)
-        return compare(network, tokenizer, asked, found, work)
+        return compare(network, tokenizer, asked, found, work, opening)
 
 
 def _versions() -> dict[str, str]:
@@ -147,7 +150,14 @@ def run_reader(work: Path) -> str:
 
 
 @torch.inference_mode()
-def compare(network: Decoder, tokenizer: Tokenizer, asked: Questions, found: dict[str, Any], work: Path) -> Receipt:
+def compare(
+    network: Decoder,
+    tokenizer: Tokenizer,
+    asked: Questions,
+    found: dict[str, Any],
+    work: Path,
+    opening: Tokenizer | None = None,
+) -> Receipt:
     """Compares what the reader found, and the logits that it left in `work`, with the network and the tokenizer."""
     failures = [f"{kind.replace('_', ' ')}: {_few(keys)}" for kind, keys in found["loading"].items() if keys]
     logits = {
@@ -166,14 +176,11 @@ def compare(network: Decoder, tokenizer: Tokenizer, asked: Questions, found: dic
         for name, apart in logits.items()
         if not apart.largest <= (within := STEP_TOLERANCE if name == CACHED else TOLERANCE)  # which NaN is not
     ]
-    expected = [each.ids for each in tokenizer.encode_batch(asked.strings, add_special_tokens=False)]
-    other = [text for text, ids, own in zip(asked.strings, found["ids"], expected, strict=True) if ids != own]
+    total, other = len(asked.strings), unlike(tokenizer, opening, asked.strings, found)
     if other:
-        failures += [f"{len(other):,} of {len(expected):,} strings are tokenized otherwise, such as {other[0][:40]!a}"]
-    alike = len(expected) - len(other)
-    return Receipt(
-        found["model"], network.context, logits, len(made), ties, len(expected), alike, tuple(failures), _versions()
-    )
+        failures += [f"{len(other):,} of {total:,} strings are tokenized otherwise, such as {other[0][:40]!a}"]
+    alike = total - len(other)
+    return Receipt(found["model"], network.context, logits, len(made), ties, total, alike, tuple(failures), _versions())
 
 
 def _few(keys: Sequence[str]) -> str:
