@@ -56,6 +56,12 @@ class Parser(LightningArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "exit_on_error": False})
 
+    def count_batches(self) -> None:
+        """Has a whole number of batches stay one: in Lightning's own types `typing` has put float before int."""
+        for action in self._actions:
+            if action.dest.startswith("trainer.limit_"):
+                action._typehint = int | float | None  # type: ignore[attr-defined]
+
     def parse(self, arguments: Sequence[str]) -> Any:
         """Parses a command line.
 

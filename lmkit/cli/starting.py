@@ -11,15 +11,24 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from lmkit.cli.recipes import Recipes
 from lmkit.data import tokenizer as tokenizing
 from lmkit.data.prepare import cache_root
 from lmkit.data.whole_folder import whole_folder
 from lmkit.errors import UserError
-from lmkit.hf.start import Start
+from lmkit.hf.start import Start, start_from
 from lmkit.hf.tokens.files import TokenizerFiles, write
 
 LEADING = ("-c", "--config", "--model")
 """Options that the network has to come after: they say which task takes it, and their network is replaced."""
+
+
+def start_of(recipes: Recipes) -> Start | None:
+    """Where the network starts; a run that goes on from its checkpoint needs that no more."""
+    goes_on = any(argument.partition("=")[0] == "--ckpt_path" for argument in recipes.arguments)
+    if recipes.init_from is None or (goes_on and not Path(recipes.init_from).exists()):
+        return None
+    return start_from(recipes.init_from)
 
 
 def with_network(arguments: Sequence[str], start: Start) -> list[str]:
@@ -33,7 +42,23 @@ def with_network(arguments: Sequence[str], start: Start) -> list[str]:
     return [*arguments[:after], network, *arguments[after:]]
 
 
-def take_tokenizer(data: Any, start: Start) -> None:
+def settle(config: Any, start: Start | None) -> None:
+    """Has a run use the tokenizer of its start.
+
+    Args:
+        config: the recipe, parsed.
+        start: where the network starts.
+
+    Raises:
+        UserError: the recipe names another tokenizer, or a start by another spelling than those that are looked for.
+    """
+    if start:
+        _take_tokenizer(config.data, start)
+    elif (told := config.model.get("init_args", {}).get("init_from")) and not config.ckpt_path:
+        raise UserError(f"model.init_from is {told!r}, but is said too late to be heard: give --model.init_from={told}")
+
+
+def _take_tokenizer(data: Any, start: Start) -> None:
     """Has the data use the tokenizer of a start, if it takes one and its recipe names none.
 
     Args:

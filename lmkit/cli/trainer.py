@@ -22,10 +22,10 @@ from lmkit.cli.quiet import quieten
 from lmkit.cli.recipes import read_recipes
 from lmkit.cli.resume import check_same_model, check_unfinished, precision_of
 from lmkit.cli.runs import ROOT, folder_of, new_folder, remove_folder, resolve
-from lmkit.cli.starting import take_tokenizer, with_network
+from lmkit.cli.starting import settle, start_of, with_network
 from lmkit.data.corpus import StandardLibrary
 from lmkit.errors import UserError
-from lmkit.hf.start import Start, start_from
+from lmkit.hf.start import Start
 from lmkit.kinds import load
 from lmkit.network import Decoder
 from lmkit.tasks import Task
@@ -39,7 +39,7 @@ def run(arguments: Sequence[str]) -> None:
     """
     recipes = read_recipes(arguments)
     load(recipes.plugins)
-    start = start_from(recipes.init_from) if recipes.init_from else None
+    start = start_of(recipes)
     used = list(dict.fromkeys([*recipes.plugins, *(start.plugins if start else [])]))
     if used != recipes.plugins:
         load(used)
@@ -92,12 +92,12 @@ class CLI(LightningCLI):
         """Adds what a recipe holds beside model, data and trainer."""
         parser.add_argument("--name", type=str | None, default=self._name, help="the run's folder under runs/")
         parser.add_argument("--plugins", type=list[str], default=[], help="files, folders or modules with own classes")
+        parser.count_batches()
 
     def parse_arguments(self, parser: Parser, args: list[str]) -> None:  # type: ignore[override]
         """Parses the command line."""
         self.config = parser.parse(args)
-        if self._start:
-            take_tokenizer(self.config[self._command].data, self._start)
+        settle(self.config[self._command], self._start)
 
     def _parse_ckpt_path(self) -> None:
         """Nothing to read from the checkpoint here: a network's numbers come from the recipe alone."""

@@ -20,18 +20,25 @@ def write_shards(folder: Path, tensors: Iterable[tuple[str, Tensor]], sizes: Map
         sizes: of each in bytes.
         most: of a file in bytes; a tensor that is larger has a file of its own.
     """
-    save_file = needed("safetensors.torch", "writing a Hugging Face folder").save_file
     groups = _groups(sizes, most)
     stem = NAME.removesuffix(".safetensors")
     names = [f"{stem}-{number:05}-of-{len(groups):05}.safetensors" for number in range(1, len(groups) + 1)]
     names = names if len(groups) > 1 else [NAME]
     pending = iter(tensors)
     for name, group in zip(names, groups, strict=True):
-        save_file(dict(next(pending) for _ in group), folder / name, metadata={"format": "pt"})
+        save_file(dict(next(pending) for _ in group), folder / name)
     if len(groups) > 1:
         places = {tensor: name for name, group in zip(names, groups, strict=True) for tensor in group}
         index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": places}
         (folder / f"{NAME}.index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def save_file(tensors: dict[str, Tensor], path: Path) -> None:
+    """Writes a safetensors file, to be read by those who may read other new files; the library's own are private."""
+    path.touch()
+    mode = path.stat().st_mode
+    needed("safetensors.torch", "writing a Hugging Face folder").save_file(tensors, path, {"format": "pt"})
+    path.chmod(mode)
 
 
 def _groups(sizes: Mapping[str, int], most: int) -> list[list[str]]:

@@ -265,3 +265,12 @@ def test_a_part_is_taken_out_of_a_recipe_by_null(run, toy, option):
     attention = config["model"]["init_args"]["network"]["init_args"]["attention"]["init_args"]
     assert attention["qk_norm"] is None
     assert attention["window"] is None
+
+
+def test_a_number_of_batches_is_no_share_of_them(run, capsys):
+    options = ["--trainer.limit_val_batches=1", "--trainer.limit_train_batches=0.5", "--print_config"]
+    with pytest.raises(SystemExit):
+        run("fit", "-c", RECIPES / "gpt-small.yaml", *options)
+    out = capsys.readouterr().out
+    assert "limit_val_batches: 1\n" in out
+    assert "limit_train_batches: 0.5\n" in out

@@ -74,6 +74,7 @@ def test_there_and_back(run, made):
     names = {path.name for path in Path("folder").iterdir()}
     told = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"}
     assert names == {*told, "README.md", "model.safetensors"}
+    assert len({path.stat().st_mode for path in Path("folder").iterdir()}) == 1
     config = json.loads(Path("folder/config.json").read_text())
     assert (config["model_type"], config["num_key_value_heads"], config["dtype"]) == ("llama", 2, "float32")
     assert run("generate", "imported", "--prompt=the cat", "--count=3")[0] == 0
@@ -121,6 +122,10 @@ def test_a_recipe_may_say_where_it_starts_and_the_command_line_what_changes(run,
     assert (attention["window"], attention["kv_heads"]) == (16, 2)
     more = [*fitting, change, "--trainer.max_steps=4"]
     code, _, errors = run("fit", "--config", "own.yaml", *more, "--ckpt_path", "last")
+    assert code == 0, errors
+    shutil.rmtree("folder")  # which the run needs no more
+    more[-1] = "--trainer.max_steps=6"
+    code, _, errors = run("fit", "--config", "runs/own/version_0/config.yaml", *more, "--ckpt_path", "last")
     assert code == 0, errors
 
 
@@ -294,6 +299,7 @@ def test_nothing_is_built_of_what_is_not_known(run, differential, option, value,
         (["fit", *LLAMA, "--model.init_from=folder", "--model.network.dim=48"], "cannot start from folder"),
         (["fit", *LLAMA, "--model.init_from=folder", "--data.tokenizer=other.json"], "leave out data.tokenizer"),
         (["fit", *LLAMA, "--ckpt_path=imported"], "--model.init_from"),
+        (["fit", *LLAMA, "--model.init_args.init_from=folder"], "is said too late to be heard: give --model.init_from"),
         (["fit", "--config", RECIPES / "bert-small.yaml", "--model.init_from=folder"], "Encoder"),
     ],
 )

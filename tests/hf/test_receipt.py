@@ -198,9 +198,25 @@ class Own(LlamaForCausalLM):
             lambda folder: write_code(folder, LOSES_THE_PAST),
             ["logits (with a cache) differ by ", " of the greedy continuation is "],
         ),
+        (
+            lambda folder: (folder / "chat_template.jinja").write_text("{% if %}"),
+            ["the chat template cannot be read ("],
+        ),
         (lambda folder: write_code(folder, STOPS_SHORT), ["the greedy continuation has 29 tokens in place of 32"]),
     ],
-    ids=["weight", "nan", "rotation", "window", "tokenizer", "missing", "unexpected", "shape", "cache", "short"],
+    ids=[
+        "weight",
+        "nan",
+        "rotation",
+        "window",
+        "tokenizer",
+        "missing",
+        "unexpected",
+        "shape",
+        "cache",
+        "template",
+        "short",
+    ],
 )
 def test_what_is_wrong_is_found_and_named(sound, folder, damage, said):
     damage(folder)

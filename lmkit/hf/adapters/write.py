@@ -10,7 +10,7 @@ from lmkit.errors import UserError
 from lmkit.hf.adapters.config import config_of
 from lmkit.hf.adapters.factors import MERGED, Factors, factors_of
 from lmkit.hf.adapters.foreign import CONFIG, WEIGHTS
-from lmkit.hf.extra import needed
+from lmkit.hf.shards import save_file
 from lmkit.hf.tables.rule import Rule
 from lmkit.hf.tables.rules import Stack
 from lmkit.transforms import LoRA, Transform
@@ -38,7 +38,6 @@ def write_adapter(
     Raises:
         UserError: the network has no adapters, or such as peft cannot put beside the exported base.
     """
-    package = needed("safetensors.torch", "exporting adapters")
     lora = _lora(transforms, state)
     parts, rules = adapted(state), [*rules]
     modules = _modules(parts, rules, base_state(state))
@@ -47,7 +46,7 @@ def write_adapter(
     config = config_of(lora, modules, others, experts, base)
     tensors = {f"base_model.model.{name}": tensor for name, tensor in _named(modules)}
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    package.save_file(tensors, folder / WEIGHTS, {"format": "pt"})
+    save_file(tensors, folder / WEIGHTS)
 
 
 def _lora(transforms: Iterable[Transform], state: Mapping[str, Tensor]) -> LoRA:

@@ -66,7 +66,7 @@ def _name(path: Any, known: Mapping[str, str]) -> str:
             else (f"install the package of {module}, or give it as --plugins")
         )
         raise UserError(
-            f"config.json names the class {str(path)[:80]!r}, which is neither lmkit's nor of a plugin that is loaded, and code in "
-            f"the folder is not run: {brought}"
+            f"config.json names the class {str(path)[:80]!r}, which is neither lmkit's nor of a plugin that is loaded, "
+            f"and code in the folder is not run: {brought}"
         )
     return known[path]

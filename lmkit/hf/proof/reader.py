@@ -88,7 +88,22 @@ def tokenized(asked: dict[str, Any]) -> dict[str, list[Any]]:
     )
     ids = tokenizer(asked["strings"], add_special_tokens=False)["input_ids"]
     texts = [tokenizer.decode(each, skip_special_tokens=False, clean_up_tokenization_spaces=False) for each in ids]
-    return {"ids": ids, "prompts": tokenizer(asked["strings"])["input_ids"], "texts": texts}
+    prompts = tokenizer(asked["strings"])["input_ids"]
+    return {"ids": ids, "prompts": prompts, "texts": texts, "template": unread_template(tokenizer)}
+
+
+def unread_template(tokenizer: Any) -> str | None:
+    """Why the chat template is none that can be read; nothing if it can, whatever it then says of a conversation."""
+    from jinja2 import TemplateSyntaxError  # noqa: PLC0415
+
+    try:
+        if tokenizer.chat_template:
+            tokenizer.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False)
+    except TemplateSyntaxError as error:
+        return str(error)
+    except Exception:
+        pass
+    return None
 
 
 def main(work: Path) -> None:

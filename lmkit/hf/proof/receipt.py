@@ -179,6 +179,8 @@ def compare(
     total, other = len(asked.strings), unlike(tokenizer, opening, asked.strings, found)
     if other:
         failures += [f"{len(other):,} of {total:,} strings are tokenized otherwise, such as {other[0][:40]!a}"]
+    if said := found["template"]:
+        failures.append(f"the chat template cannot be read ({said})")
     alike = total - len(other)
     return Receipt(found["model"], network.context, logits, len(made), ties, total, alike, tuple(failures), _versions())
 
