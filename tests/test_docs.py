@@ -146,7 +146,6 @@ def results(tmp_path_factory: pytest.TempPathFactory, toy: list[str]) -> list[tu
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_the_python_blocks_run_in_order(results):
     code, output = results[0]
     assert code == 0, output

@@ -30,7 +30,7 @@ _SMALLEST_VOCABULARY = 257  # every byte, and the end of a document
 
 # What a token never crosses: GPT-4's split, but a line end takes the next line's indentation along. For the validation
 # part of Python's standard library, at 8192 tokens, that makes 4.19 bytes a token; GPT-4's makes 3.88, GPT-2's 3.87.
-_SPLIT = (
+SPLIT = (
     r"[^\r\n\p{L}\p{N}]?\p{L}+"  # a word with the one space or sign before it
     r"|\p{N}{1,3}"  # digits, three at most, so that long numbers share tokens
     r"| ?[^\s\p{L}\p{N}]+(?:[\r\n]+[ \t]*)?"  # signs, with the line they end
@@ -56,7 +56,7 @@ def train(texts: Iterator[str], vocab_size: int) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(_SPLIT), behavior="isolated"),
+            pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )

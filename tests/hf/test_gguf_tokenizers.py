@@ -5,7 +5,7 @@ import json
 import pytest
 from tokenizers import Tokenizer
 
-from lmkit.data.tokenizer import _SPLIT
+from lmkit.data.tokenizer import SPLIT
 from lmkit.errors import UserError
 from lmkit.hf.gguf import Gguf
 from lmkit.hf.gguf.splits import GPT4, GPT4O
@@ -92,7 +92,7 @@ def test_added_tokens_past_the_rows_are_left_out_and_others_are_refused(tmp_path
 
 def test_lmkits_own_tokenizer_is_written_with_a_remark(tmp_path):
     parts = anatomy("llama", vocab_size=1000)
-    model = Gguf(parts, network(parts).state_dict(), files(tmp_path, byte_level((_SPLIT,))), "x")
+    model = Gguf(parts, network(parts).state_dict(), files(tmp_path, byte_level((SPLIT,))), "x")
     assert len(model.remarks) == 1 and "superbpe" in model.remarks[0]
 
 

@@ -7,16 +7,16 @@ near choices of experts fall otherwise.
 """
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer
 
-from lmkit.data.tokenizer import _SPLIT
+from lmkit.data.tokenizer import SPLIT
 from lmkit.hf.gguf import Gguf, Kind
 from lmkit.hf.gguf.splits import KNOWN
+from tests.conftest import ROOT
 from tests.hf.gguf_networks import CONFIGS, anatomy, network
 from tests.hf.gguf_tokenizers import byte_level, files, sentence_piece, strings
 
@@ -154,10 +154,10 @@ def test_tokens_of_metaspace_are_ours_but_for_a_space_before_the_first(tmp_path)
 
 
 def test_few_tokens_of_lmkits_own_tokenizers_are_others(tmp_path):
-    made = byte_level((_SPLIT,))
+    made = byte_level((SPLIT,))
     theirs = vocabulary_of(tmp_path, files(tmp_path / "t", made), 1000)
     made.encode_special_tokens = True
-    text = "".join(path.read_text() for path in sorted(Path("lmkit/data").glob("*.py")))
+    text = "".join(path.read_text() for path in sorted((ROOT / "lmkit/data").glob("*.py")))
     ends = []
     for tokens in (made.encode(text, add_special_tokens=False).ids, theirs.tokenize(text.encode(), add_bos=False)):
         lengths = np.cumsum([len(theirs.detokenize([token])) for token in tokens])

@@ -82,7 +82,7 @@ def described(tokenizer: Tokenizer) -> dict:
 def llama3(folder: Path) -> Path:
     """Llama 3 Instruct: bos by a template within a sequence, three ends of generation, the template in the settings."""
     special = ["<|begin_of_text|>", "<|end_of_text|>", "<|finetune_right_pad_id|>", "<|eom_id|>", "<|eot_id|>"]
-    made = byte_level(special, tokenizing._SPLIT)
+    made = byte_level(special, tokenizing.SPLIT)
     made.post_processor = processors.Sequence(
         [processors.ByteLevel(trim_offsets=False), template(made, "<|begin_of_text|>")]
     )

@@ -87,7 +87,7 @@ def split_of(held: Mapping[str, Any]) -> Split:
         return Split(name)
     if (name := KNOWN.get((expressions, not ignored))) and _merges_make_all(held):
         return Split(name)
-    if expressions == (_plain(tokenizing._SPLIT),):
+    if expressions == (_plain(tokenizing.SPLIT),):
         return _OWN
     said = json.dumps(list(expressions), ensure_ascii=False)
     raise UserError(

@@ -80,11 +80,6 @@ class Receipt(NamedTuple):
         width = max(len(name) for name, _ in self.rows)
         return "\n".join(f"{name:<{width}}  {found}" for name, found in self.rows)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data, as for JSON."""
-        logits = {name: found._asdict() for name, found in self.logits.items()}
-        return {**self._asdict(), "logits": logits, "failures": list(self.failures), "passed": self.passed}
-
 
 def check(
     folder: Path,
