@@ -7,6 +7,7 @@ near choices of experts fall otherwise.
 """
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
