@@ -19,9 +19,10 @@ def run(arguments: Sequence[str]) -> None:
     done = import_folder(options.folder, options.out, options.allow_pickle, options.tokenizer, plugins)
     seconds = time.perf_counter() - began
     dtypes = ", ".join(done.dtypes) + (f" (unpacked from {done.packing})" if done.packing else "")
+    notes = "".join(f"  note: {note}\n" for note in done.notes)
     print(
         f"{options.folder}: {done.family}, {done.parameters:,} parameters in {dtypes}, "
-        f"{done.bytes / 1e9:.2f} GB in {seconds:.1f} s ({done.bytes / 1e9 / seconds:.2f} GB/s)\n"
+        f"{done.bytes / 1e9:.2f} GB in {seconds:.1f} s ({done.bytes / 1e9 / seconds:.2f} GB/s)\n{notes}"
         f"{options.out} holds its recipe (config.yaml), weights and tokenizer. Now:\n"
         f'  lmkit generate {options.out} --prompt "The"\n'
         f"  lmkit fit --config RECIPE --model.init_from={options.out}\n"

@@ -31,6 +31,7 @@ class Imported(NamedTuple):
         bytes: of its weights.
         dtypes: of its weights.
         packing: how they were packed in the folder, such as `mxfp4`; none if they were not.
+        notes: what has been left out, a line each.
     """
 
     family: str
@@ -38,6 +39,7 @@ class Imported(NamedTuple):
     bytes: int
     dtypes: tuple[str, ...]
     packing: str | None
+    notes: tuple[str, ...]
 
 
 def import_folder(
@@ -81,6 +83,7 @@ def import_folder(
         sum(tensor.nbytes for tensor in tensors),
         tuple(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors})),
         model.folder.packing.method if model.folder.packing else None,
+        model.notes,
     )
 
 

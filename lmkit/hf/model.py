@@ -32,6 +32,7 @@ class Model:
         anatomy: the parts of its network.
         recipe: of its network, `class_path` and `init_args`.
         shapes: the tensors of its network by lmkit's names, on the meta device.
+        notes: what of it is left out, a line each.
 
     Raises:
         UserError: it is of no family that is known, says or holds what lmkit cannot represent, or is inconsistent.
@@ -48,6 +49,9 @@ class Model:
         self._ties = Ties(self.family, self.anatomy, shapes)
         self._ties.check(self.folder)
         self.shapes: dict[str, torch.Tensor] = shapes
+        later = len(self.family.left_out(config, self.anatomy))
+        said = f"what guesses later tokens is left out ({self.family.later}: {later}), as transformers leaves it"
+        self.notes: tuple[str, ...] = (said,) if later else ()
 
     def build(self) -> Decoder:
         """A network of this recipe, with first values."""

@@ -47,7 +47,9 @@ class Ties:
                 raise UserError(
                     f"{name} in {folder.path} is of shape {came}, but config.json makes it {self.shapes[ours]}: {AGAIN}"
                 )
-        extra = [name for name in folder.names if name not in needed and not _expected(name, self.family.derived)]
+        later = self.family.left_out(folder.config, self.anatomy)
+        expected = (*self.family.derived, *(shown(f"{self.family.prefix}layers.{number}.*") for number in later))
+        extra = [name for name in folder.names if name not in needed and not _expected(name, expected)]
         for copy, of in self._copies():
             if shown(copy) in extra:
                 _check_equal(folder, shown(copy), shown(of))

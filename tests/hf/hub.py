@@ -79,6 +79,7 @@ YARN = {
     "mscale_all_dim": 1.0,
     "original_max_position_embeddings": 4096,
 }
+FP8 = {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8", "weight_block_size": [128, 128]}
 FULL, SLIDING = "full_attention", "sliding_attention"
 
 # fmt: off
@@ -154,7 +155,7 @@ HUB: dict[str, tuple[Json, int]] = {
     "DeepSeek-V3": (sizes(129280, 7168, 18432, 61, 128, 128, 163840, **DEEPSEEK, first_k_dense_replace=3,
                           moe_intermediate_size=2048, n_group=8, n_routed_experts=256, n_shared_experts=1,
                           q_lora_rank=1536, topk_group=4, routed_scaling_factor=2.5, rope_theta=10000,
-                          rope_scaling=YARN), 671026419200),
+                          rope_scaling=YARN, num_nextn_predict_layers=1, quantization_config=FP8), 671026419200),
     "Moonlight-16B-A3B": (sizes(163840, 2048, 11264, 27, 16, 16, 8192, **DEEPSEEK | {
                                 "num_experts_per_tok": 6, "rms_norm_eps": 1e-5}, first_k_dense_replace=1,
                                 moe_intermediate_size=1408, n_group=1, n_routed_experts=64, n_shared_experts=2,
@@ -167,16 +168,13 @@ HUB: dict[str, tuple[Json, int]] = {
                           swiglu_limit=7.0, tie_word_embeddings=False, rope_theta=150000,
                           rope_scaling={"beta_fast": 32.0, "beta_slow": 1.0, "factor": 32.0,
                                         "original_max_position_embeddings": 4096, "rope_type": "yarn",
-                                        "truncate": False}), 20914757184),
+                                        "truncate": False},
+                          quantization_config={"modules_to_not_convert": ["model.layers.*.self_attn", "lm_head"],
+                                               "quant_method": "mxfp4"}), 20914757184),
 }
 # fmt: on
 
 REFUSED: dict[str, tuple[str, Json, str]] = {
-    "DeepSeek-V3 with its layer for later tokens": (
-        "DeepSeek-V3",
-        {"num_nextn_predict_layers": 1},
-        "num_nextn_predict_layers: 1",
-    ),
     "Qwen2.5 of a million tokens": ("Qwen2.5-0.5B", {"dual_chunk_attention_config": {"chunk_size": 2}}, "dual_chunk"),
     "Qwen2.5-VL's rotations": ("Qwen2.5-0.5B", {"rope_scaling": {"type": "mrope", "mrope_section": [2]}}, "mrope"),
     "Phi-4-mini with a head of biases": ("Phi-4-mini", {"lm_head_bias": True}, "lm_head_bias: True"),

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from lmkit.errors import UserError
 from lmkit.hf.model import Model
+from lmkit.hf.tables.families import family_of
 from tests.hf.peers import made, rows
 
 WEIGHTS = "model.safetensors"
@@ -243,7 +244,8 @@ def test_a_key_that_is_needed_and_missing(folder, key):
         ("deepseek_v3", {"topk_method": "greedy"}, ["topk_method: 'greedy'", "'noaux_tc'"]),
         ("deepseek_v3", {"scoring_func": "softmax"}, ["scoring_func: 'softmax'"]),
         ("deepseek_v3", {"rope_interleave": False}, ["rope_interleave: False"]),
-        ("deepseek_v3", {"num_nextn_predict_layers": 1}, ["num_nextn_predict_layers: 1"]),
+        ("deepseek_v3", {"num_nextn_predict_layers": "1"}, ["num_nextn_predict_layers: '1'"]),
+        ("qwen2", {"num_nextn_predict_layers": 1}, ["num_nextn_predict_layers: 1"]),
         ("deepseek_v3", {"n_group": 3}, ["3"]),
         ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, ["scale_attn_by_inverse_layer_idx: True"]),
         ("gpt2", {"add_cross_attention": True}, ["add_cross_attention: True"]),
@@ -347,6 +349,33 @@ def test_a_tensor_too_much(folder):
 def test_biases_that_the_config_does_not_tell(folder):
     stored(folder, **{Q.replace("weight", "bias"): torch.zeros(32)})
     refused(folder, "q_proj.bias")
+
+
+LATER = "model.layers.3.eh_proj.weight"  # of three layers the one after the last
+
+
+def of_later_tokens(peer, folder, layers):
+    """A tiny DeepSeek whose files hold one layer more, which guesses later tokens."""
+    shutil.copytree(peer("deepseek_v3").folder, folder)
+    stored(folder, **{LATER: torch.ones(32, 64)})
+    configured(folder, num_nextn_predict_layers=layers)
+    return folder
+
+
+def test_a_layer_for_later_tokens_is_left_out_and_told(peer, tmp_path):
+    model, whole = Model(of_later_tokens(peer, tmp_path / "more", 1)), Model(peer("deepseek_v3").folder)
+    (note,) = model.notes
+    assert "num_nextn_predict_layers: 1" in note and not whole.notes
+    mine, theirs = model.tensors(), whole.tensors()
+    assert mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in theirs)
+    family, config = family_of(model.anatomy, model.folder.config)
+    assert family is model.family and "num_nextn_predict_layers" not in config
+    assert config == whole.folder.config
+
+
+@pytest.mark.parametrize("layers", [0, None])
+def test_a_layer_for_later_tokens_that_the_config_does_not_tell(peer, tmp_path, layers):
+    refused(of_later_tokens(peer, tmp_path / "more", layers), LATER, "deepseek_v3")
 
 
 def test_a_tensor_too_few(folder):

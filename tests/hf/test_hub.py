@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lmkit.errors import UserError
+from lmkit.hf.packed import PACKED, packing_of
 from lmkit.hf.tables.anatomy import recipe_of
 from lmkit.hf.tables.families import FAMILIES
 from lmkit.hf.weights import Ties
@@ -19,6 +20,8 @@ from tests.hf.hub import HUB, REFUSED
 def test_a_published_config_makes_a_network_of_as_many_parameters(name):
     config, parameters = HUB[name]
     family = FAMILIES[config["model_type"]]
+    assert (packing_of(config) is not None) == (PACKED in config)
+    config = {key: value for key, value in config.items() if key != PACKED}
     anatomy = family.read(config)
     with torch.device("meta"):
         network = build(Callable[[], Network], recipe_of(anatomy))()

@@ -8,7 +8,7 @@ from lmkit.hf.tables.anatomy import Anatomy
 from lmkit.hf.tables.entry import Entry, NotOfFamily
 from lmkit.hf.tables.keys import Is
 from lmkit.hf.tables.rule import Rule
-from lmkit.hf.tables.values import Config
+from lmkit.hf.tables.values import Config, checked
 
 # fmt: off
 KNOWN = frozenset((
@@ -40,6 +40,8 @@ class Family:
         prefix: what names of tensors begin with, all but the head's, and may lack in older files.
         known: keys that change nothing that is computed, beside those of any config.
         derived: patterns of tensors that may lie in a file although they follow from the config, such as masks.
+        later: the key of how many layers come after the last, which guess later tokens and are left out; none if the
+            family has none.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Family:
     prefix: str = "model."
     known: tuple[str, ...] = ()
     derived: tuple[str, ...] = ("*.rotary_emb.inv_freq",)
+    later: str | None = None
 
     def read(self, config: Config) -> Anatomy:
         """What a config describes.
@@ -56,7 +59,7 @@ class Family:
         Raises:
             UserError: it says what lmkit cannot represent, or does not know.
         """
-        told = {key for entry in self.keys for key in entry.theirs}
+        told = {key for entry in self.keys for key in entry.theirs} | {self.later}
         for key, value in config.items():
             if key not in told and key not in KNOWN and key not in self.known and value not in (None, False, [], {}):
                 raise UserError(
@@ -66,7 +69,23 @@ class Family:
         anatomy = Anatomy()
         for entry in self.keys:
             entry.read(config, anatomy)
+        self.left_out(config, anatomy)
         return anatomy.complete()
+
+    def left_out(self, config: Config, anatomy: Anatomy) -> range:
+        """The numbers of the layers that guess later tokens.
+
+        Raises:
+            UserError: the config does not say how many there are, but something else.
+        """
+        depth = len(anatomy.layers)
+        if self.later is None or config.get(self.later) is None:
+            return range(depth, depth)
+        return range(depth, depth + int(checked(config, self.later, int, least=0)))
+
+    def without_later(self, config: Config) -> Config:
+        """A config of the network alone."""
+        return {key: value for key, value in config.items() if key != self.later}
 
     def write(self, anatomy: Anatomy) -> Config:
         """The config of a network.

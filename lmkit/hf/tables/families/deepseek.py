@@ -123,4 +123,5 @@ DEEPSEEK_V3 = Family(
         ),
     ),
     known=("head_dim", "qk_head_dim", "aux_loss_alpha", "seq_aux", "ep_size"),
+    later="num_nextn_predict_layers",
 )
