@@ -5,7 +5,7 @@ from typing import Any
 Json = dict[str, Any]
 
 
-def sizes(vocab: int, dim: int, hidden: int, depth: int, heads: int, kv_heads: int, context: int, **more: Any) -> Json:
+def sizes(vocab: int, dim: int, hidden: int, depth: int, heads: int, kv_heads: Any, context: Any, **more: Any) -> Json:
     """The keys that nearly all have, and more."""
     usual = {
         "vocab_size": vocab,
@@ -94,6 +94,12 @@ HUB: dict[str, tuple[Json, int]] = {
     "Llama-3.2-1B": (sizes(128256, 2048, 8192, 16, 32, 8, 131072, model_type="llama", rms_norm_eps=1e-5, head_dim=64,
                            rope_theta=500000.0, rope_scaling=LLAMA3, attention_bias=False, mlp_bias=False,
                            tie_word_embeddings=True, pretraining_tp=1), 1235814400),
+    "llama-7b": (sizes(32000, 4096, 11008, 32, 32, ..., ..., model_type="llama", rms_norm_eps=1e-6,
+                       max_sequence_length=2048, pad_token_id=-1, attention_dropout=...), 6738415616),
+    "SmolLM2-135M-Instruct": (sizes(49152, 576, 1536, 30, 9, 3, 8192, model_type="llama", rms_norm_eps=1e-5,
+                                    is_llama_config=True, rope_interleaved=False, rope_scaling=None, rope_theta=100000,
+                                    attention_bias=False, tie_word_embeddings=True, pretraining_tp=1, **{
+                                    "transformers.js_config": {"kv_cache_dtype": {"q4f16": "float16"}}}), 134515008),
     "Mistral-7B-v0.1": (sizes(32000, 4096, 14336, 32, 32, 8, 32768, model_type="mistral", rms_norm_eps=1e-5,
                               rope_theta=10000.0, sliding_window=4096, tie_word_embeddings=False), 7241732096),
     "Mistral-7B-v0.3": (sizes(32768, 4096, 14336, 32, 32, 8, 32768, model_type="mistral", rms_norm_eps=1e-5,
@@ -116,6 +122,11 @@ HUB: dict[str, tuple[Json, int]] = {
                          attention_bias=False, attn_logit_softcapping=50.0, final_logit_softcapping=30.0,
                          cache_implementation="hybrid", query_pre_attn_scalar=256, sliding_window=4096,
                          pad_token_id=0), 2614341888),
+    "gemma-2-9b": (sizes(256000, 3584, 14336, 42, 16, 8, 8192, model_type="gemma2", rms_norm_eps=1e-6, head_dim=256,
+                         hidden_act="gelu_pytorch_tanh", hidden_activation="gelu_pytorch_tanh", rope_theta=10000.0,
+                         attention_bias=False, attn_logit_softcapping=50.0, final_logit_softcapping=30.0,
+                         cache_implementation="hybrid", query_pre_attn_scalar=256, sliding_window=4096,
+                         sliding_window_size=4096, pad_token_id=0), 9241705984),
     "gemma-3-1b-it": (sizes(262144, 1152, 6912, 26, 4, 1, 32768, model_type="gemma3_text", rms_norm_eps=1e-6,
                             head_dim=256, hidden_act=..., hidden_activation="gelu_pytorch_tanh", rope_theta=1000000,
                             rope_local_base_freq=10000, rope_scaling=None, attention_bias=False,
@@ -175,6 +186,11 @@ HUB: dict[str, tuple[Json, int]] = {
 # fmt: on
 
 REFUSED: dict[str, tuple[str, Json, str]] = {
+    "SmolLM2 with its numbers rotated in pairs": (
+        "SmolLM2-135M-Instruct",
+        {"rope_interleaved": True},
+        "rope_interleaved: True",
+    ),
     "Qwen2.5 of a million tokens": ("Qwen2.5-0.5B", {"dual_chunk_attention_config": {"chunk_size": 2}}, "dual_chunk"),
     "Qwen2.5-VL's rotations": ("Qwen2.5-0.5B", {"rope_scaling": {"type": "mrope", "mrope_section": [2]}}, "mrope"),
     "Phi-4-mini with a head of biases": ("Phi-4-mini", {"lm_head_bias": True}, "lm_head_bias: True"),

@@ -7,22 +7,9 @@ from lmkit.errors import UserError
 from lmkit.hf.tables.anatomy import Anatomy
 from lmkit.hf.tables.entry import Entry, NotOfFamily
 from lmkit.hf.tables.keys import Is
+from lmkit.hf.tables.known import KNOWN
 from lmkit.hf.tables.rule import Rule
 from lmkit.hf.tables.values import Config, checked
-
-# fmt: off
-KNOWN = frozenset((
-    "_attn_implementation_autoset", "_name_or_path", "architectures", "attention_dropout",
-    "attn_implementation", "auto_map", "bos_token_id", "cache_implementation", "chunk_size_feed_forward",
-    "dtype", "eos_token_id", "ignore_keys_at_rope_validation", "id2label", "initializer_range", "is_decoder",
-    "label2id", "model_type", "output_attentions", "output_hidden_states", "output_router_logits",
-    "pad_token_id", "pretraining_tp", "problem_type", "return_dict", "router_aux_loss_coef",
-    "router_jitter_noise", "tokenizer_class", "torch_dtype", "transformers_version", "unsloth_fixed",
-    "unsloth_version", "use_cache",
-))
-# fmt: on
-"""Keys of any config that say nothing of what a network computes: of its training, its tokens, its files."""
-
 
 NO_TOKENS = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
 """Said, as transformers would take those of the family's first models where a config says none."""

@@ -48,6 +48,7 @@ class Rope(Entry):
                 "correct one of them"
             )
         check_whole(given, self.share)
+        config = {**config, "max_position_embeddings": anatomy.whole["context"]}
         for number, layer in enumerate(anatomy.layers):
             anatomy.layers[number] = without_position(layer) | position(given, width_of(layer), config, self.kinds)
 
@@ -77,7 +78,7 @@ class RopeByType(Entry):
 
     def read(self, config: Config, anatomy: Anatomy) -> None:
         """See `Entry`."""
-        given = told(config)
+        given, config = told(config), {**config, "max_position_embeddings": anatomy.whole["context"]}
         if FULL not in given and SLIDING not in given:
             whole = {"rope_theta": config.get("rope_theta"), **given}
             local = config.get(self.local_key) if self.local_key else whole["rope_theta"]

@@ -61,7 +61,10 @@ GEMMA2 = Family(
         Rope(),
     ),
     weights=(*EMBEDDINGS, *ATTENTION, *FEED_FORWARD, *NORMS),
-    known=("hidden_act",),  # which hidden_activation overrides
+    known=(
+        "hidden_act",  # which hidden_activation overrides
+        "sliding_window_size",  # which sliding_window overrides
+    ),
 )
 
 GEMMA3 = Family(

@@ -17,13 +17,13 @@ def head_dim_of(config: Config) -> int:
     return int(config["hidden_size"]) // int(config["num_attention_heads"])
 
 
-SIZES = (
+SIZES_BUT_CONTEXT = (
     Key("vocab_size", "vocab_size"),
-    Key("max_position_embeddings", "context"),
     Key("hidden_size", "dim"),
     Key("num_hidden_layers", "depth"),
     Key("num_attention_heads", "heads"),
 )
+SIZES = (*SIZES_BUT_CONTEXT, Key("max_position_embeddings", "context"))
 HEADS = (
     Is("attention", "SelfAttention"),
     Key("num_key_value_heads", "attention.kv_heads", heads_of),
@@ -69,7 +69,8 @@ LLAMA = Family(
     name="llama",
     architecture="LlamaForCausalLM",
     keys=(
-        *SIZES,
+        *SIZES_BUT_CONTEXT,
+        Key("max_position_embeddings", "context", 2048),
         *HEADS,
         USUAL_SCALE,
         BIASES,
@@ -80,4 +81,5 @@ LLAMA = Family(
         Rope(),
     ),
     weights=(*EMBEDDINGS, *ATTENTION, *FEED_FORWARD, *NORMS),
+    known=("max_sequence_length",),  # of Llama 1, beside or in place of max_position_embeddings
 )
