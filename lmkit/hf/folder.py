@@ -137,7 +137,7 @@ def _listed(texts: FolderTexts, index: str, form: type[TensorFile]) -> dict[str,
         raise UserError(
             f"{folder / index} names the file {outside[0]!r}, which is not in its folder: nothing is read from there"
         )
-    if missing := [name for name in names if not (folder / name).is_file()]:
+    if missing := [name for name in names if not _is_file(folder / name)]:
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise UserError(f"{missing[0]}{others} of the {len(names)} files in {index} is missing: {AGAIN}")
     files = {name: form(folder / name) for name in names}
@@ -147,3 +147,11 @@ def _listed(texts: FolderTexts, index: str, form: type[TensorFile]) -> dict[str,
             where = f"{told[tensor]}, which does not hold it" if tensor in told else "no file, but one holds it"
             raise UserError(f"{index} says that {tensor} is in {where}: {AGAIN}")
     return places
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a file; there is none of a name that no file can have."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False

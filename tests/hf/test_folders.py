@@ -47,9 +47,14 @@ def ropes(kind, **options):
     return {"rope_parameters": {"rope_type": kind, "rope_theta": 1e4, **options}}
 
 
+FACTORS = {"short_factor": [1.0] * 4, "long_factor": [2.0] * 4}
+TOP = ["original_max_position_embeddings"]
+LONG = ropes("longrope", **FACTORS)
+
+
 def refused(folder, *words, tensors=False, **options):
     """The line by which a folder is refused, which has all of these words."""
-    before = {file: file.stat().st_mtime_ns for file in Path(folder).parent.rglob("*")}
+    before = {file: file.lstat().st_mtime_ns for file in Path(folder).parent.rglob("*")}
     with pytest.raises(UserError) as said:
         model = Model(folder, **options)
         assert tensors, "refused too late: the model was opened"
@@ -58,7 +63,7 @@ def refused(folder, *words, tensors=False, **options):
     assert "\n" not in line and len(line) < 700, line
     for word in words:
         assert word in line, line
-    assert before == {file: file.stat().st_mtime_ns for file in Path(folder).parent.rglob("*")}
+    assert before == {file: file.lstat().st_mtime_ns for file in Path(folder).parent.rglob("*")}
     return line
 
 
@@ -182,6 +187,9 @@ def test_no_config(folder):
         ({"num_attention_heads": 3}, ["3"]),
         ({"num_key_value_heads": 3}, ["3"]),
         ({"num_key_value_heads": 0}, ["0"]),
+        ({"num_attention_heads": 64, "head_dim": None}, ["64 heads", "32"]),
+        ({"num_attention_heads": 10**30}, ["num_attention_heads: 1000"]),
+        (ropes("linear", factor=10**400), ["factor", "above 0"]),
         ({"num_key_value_heads": "2"}, ["num_key_value_heads: '2'"]),
         ({"head_dim": "8"}, ["head_dim: '8'"]),
         ({"head_dim": 7}, ["7"]),
@@ -234,6 +242,12 @@ def test_a_key_that_is_needed_and_missing(folder, key):
         ("smollm3", {"no_rope_layers": [1, 0]}, ["no_rope_layers", "4"]),
         ("smollm3", {"no_rope_layers": 3}, ["no_rope_layers"]),
         ("smollm3", {"no_rope_layers": None, "no_rope_layer_interval": "4"}, ["no_rope_layer_interval"]),
+        ("smollm3", {"layer_types": None, "no_rope_layers": 3}, ["no_rope_layers: 3"]),
+        (
+            "smollm3",
+            {"layer_types": None, "no_rope_layers": None, "no_rope_layer_interval": "4"},
+            ["no_rope_layer_interval: '4'"],
+        ),
         ("qwen3_moe", {"mlp_only_layers": 1}, ["mlp_only_layers"]),
         ("qwen3_moe", {"decoder_sparse_step": 0}, ["decoder_sparse_step"]),
         ("qwen3_moe", {"num_experts": 3}, ["(4, 32)", "(3, 32)"]),
@@ -247,6 +261,12 @@ def test_a_key_that_is_needed_and_missing(folder, key):
         ("deepseek_v3", {"num_nextn_predict_layers": "1"}, ["num_nextn_predict_layers: '1'"]),
         ("qwen2", {"num_nextn_predict_layers": 1}, ["num_nextn_predict_layers: 1"]),
         ("deepseek_v3", {"n_group": 3}, ["3"]),
+        ("deepseek_v3", {"num_key_value_heads": None, "num_attention_heads": None}, ["no num_attention_heads"]),
+        ("deepseek_v3", {"num_key_value_heads": None, "num_attention_heads": "4"}, ["num_attention_heads: '4'"]),
+        ("deepseek_v3", ropes("yarn", factor=4.0, mscale="1", mscale_all_dim=1.0), ["mscale: '1'"]),
+        ("deepseek_v3", ropes("yarn", factor=4.0, mscale=1.0, mscale_all_dim="1"), ["mscale_all_dim: '1'"]),
+        ("deepseek_v3", ropes("yarn", factor=4.0, mscale=1.0, mscale_all_dim=[1.0]), ["mscale_all_dim: [1.0]"]),
+        ("deepseek_v3", ropes("yarn", factor=4.0, mscale=1.0, mscale_all_dim=-8.0), ["mscale_all_dim: -8.0"]),
         ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, ["scale_attn_by_inverse_layer_idx: True"]),
         ("gpt2", {"add_cross_attention": True}, ["add_cross_attention: True"]),
         ("gpt2", {"n_head": 5}, ["(32, 96)", "(32, 90)"]),
@@ -254,6 +274,14 @@ def test_a_key_that_is_needed_and_missing(folder, key):
         ("phi3", ropes("yarn", factor=4.0), ["rope_type: 'yarn'", "longrope"]),
         ("phi3", ropes("longrope", short_factor=[1.0], long_factor=[1.0]), ["short"]),
         ("phi3", {"partial_rotary_factor": "0.5"}, ["partial_rotary_factor"]),
+        ("phi3", {"original_max_position_embeddings": "4096", **LONG}, ["original_max_position_embeddings: '4096'"]),
+        ("phi3", {"original_max_position_embeddings": [4096], **LONG}, ["original_max_position_embeddings: [4096]"]),
+        ("phi3", {"original_max_position_embeddings": 1, **LONG}, ["original_max_position_embeddings: 1"]),
+        (
+            "phi3",
+            ropes("longrope", **FACTORS, original_max_position_embeddings=1) | dict.fromkeys(TOP),
+            ["original_max_position_embeddings: 1", "above 1"],
+        ),
     ],
     ids=str,
 )  # fmt: skip
@@ -291,6 +319,19 @@ def test_an_index_that_names_a_file_elsewhere(shards, place):
     place = place.format(shards.parent)
     listed(shards, **{Q.replace(".", "__"): place})
     refused(shards, INDEX, f"{place!r}", "not in its folder")
+
+
+@pytest.mark.parametrize("place", ["a" * 300 + ".safetensors", "a\0b"])
+def test_an_index_that_names_a_file_as_none_can_be_called(shards, place):
+    listed(shards, **{Q.replace(".", "__"): place})
+    refused(shards, INDEX, "is missing")
+
+
+@pytest.mark.parametrize("name", ["config.json", INDEX])
+def test_a_link_that_leads_to_itself(shards, name):
+    (shards / name).unlink()
+    (shards / name).symlink_to(name)
+    refused(shards, name, "leads to itself")
 
 
 @pytest.mark.parametrize("places", [[], None, "a", {"a": 3}, {"a": None}, {"a": ["b"]}])

@@ -112,21 +112,28 @@ class NoPositions(Entry):
     theirs = ("no_rope_layers", "no_rope_layer_interval")
 
     def read(self, config: Config, anatomy: Anatomy) -> None:
-        """See `Entry`; a list of 1 for a layer with positions, 0 for one without."""
-        every = checked({"no_rope_layer_interval": 4, **config}, "no_rope_layer_interval", int)
-        usual = [int((number + 1) % every != 0) for number in range(len(anatomy.layers))]
-        rotated = value_of(config, "no_rope_layers", usual)
-        if not is_list(rotated, len(anatomy.layers)):
-            raise UserError(
-                f"config.json says no_rope_layers: {rotated!r}, not a list of {len(anatomy.layers)} numbers"
-            )
-        for number, layer in enumerate(anatomy.layers):
-            if not rotated[number]:
-                anatomy.layers[number] = without_position(layer) | {"position": "NoPosition"}
+        """See `Entry`."""
+        for number, known in enumerate(rotated(config, len(anatomy.layers))):
+            if not known:
+                anatomy.layers[number] = without_position(anatomy.layers[number]) | {"position": "NoPosition"}
 
     def write(self, anatomy: Anatomy, config: Config) -> None:
         """See `Entry`."""
         config["no_rope_layers"] = [int(layer["position"] != "NoPosition") for layer in anatomy.layers]
+
+
+def rotated(config: Config, depth: int) -> list[Any]:
+    """Which layers know positions: 1 for one that does, 0 for one that does not.
+
+    Raises:
+        UserError: the config says something else.
+    """
+    every = checked({"no_rope_layer_interval": 4, **config}, "no_rope_layer_interval", int)
+    usual = [int((number + 1) % every != 0) for number in range(depth)]
+    found = value_of(config, "no_rope_layers", usual)
+    if not is_list(found, depth):
+        raise UserError(f"config.json says no_rope_layers: {found!r}, not a list of {depth} numbers")
+    return list(found)
 
 
 def is_list(value: Any, length: int | None = None) -> bool:

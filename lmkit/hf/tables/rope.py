@@ -8,7 +8,8 @@ from lmkit.errors import UserError
 from lmkit.hf.tables.anatomy import Anatomy
 from lmkit.hf.tables.entry import Entry
 from lmkit.hf.tables.layer_keys import FULL, SLIDING, kind_of, without_position
-from lmkit.hf.tables.rope_parameters import NAMES, check_whole, parameters_of_all, position, told, width_of
+from lmkit.hf.tables.rope_checks import check_whole, told
+from lmkit.hf.tables.rope_parameters import NAMES, parameters_of_all, position, width_of
 from lmkit.hf.tables.values import Config
 
 

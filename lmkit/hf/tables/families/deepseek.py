@@ -12,7 +12,8 @@ from lmkit.hf.tables.family import Family
 from lmkit.hf.tables.keys import Cases, Is, Key, Must
 from lmkit.hf.tables.layer_keys import DenseFirst
 from lmkit.hf.tables.rope import Rope
-from lmkit.hf.tables.rope_parameters import mscale, told
+from lmkit.hf.tables.rope_checks import told
+from lmkit.hf.tables.rope_parameters import mscale
 from lmkit.hf.tables.rules import Rename, Split, Transpose
 from lmkit.hf.tables.values import Config
 

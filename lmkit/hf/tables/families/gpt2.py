@@ -1,5 +1,6 @@
 """GPT-2 (Radford et al. 2019), whose matrices are stored transposed, those of queries, keys and values as one."""
 
+from lmkit.hf.tables.families.llama import USUAL_SCALE, equal_share
 from lmkit.hf.tables.family import Family
 from lmkit.hf.tables.keys import Cases, Is, Key, Must
 from lmkit.hf.tables.rules import Rename, Split, Transpose
@@ -15,8 +16,8 @@ GPT2 = Family(
         Key("n_head", "heads"),
         Is("attention", "SelfAttention"),
         Is("attention.kv_heads", lambda anatomy: anatomy.whole["heads"]),
-        Is("attention.head_dim", lambda anatomy: anatomy.whole["dim"] // anatomy.whole["heads"]),
-        Is("attention.scale", lambda anatomy: (anatomy.whole["dim"] // anatomy.whole["heads"]) ** -0.5),
+        Is("attention.head_dim", equal_share),
+        USUAL_SCALE,
         Is("attention.bias", True),
         Is("attention.out_bias", True),
         Is("feed_forward", "MLP"),

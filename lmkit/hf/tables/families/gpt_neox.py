@@ -1,6 +1,6 @@
 """GPT-NeoX (arXiv:2204.06745) and Pythia (arXiv:2304.01373), whose queries, keys and values lie together by heads."""
 
-from lmkit.hf.tables.families.llama import HEADS, SIZES, UNTIED, USUAL_SCALE
+from lmkit.hf.tables.families.llama import HEADS, SIZES, UNTIED, USUAL_SCALE, equal_share
 from lmkit.hf.tables.family import Family
 from lmkit.hf.tables.keys import Cases, Is, Key
 from lmkit.hf.tables.rope import Rope
@@ -17,7 +17,7 @@ GPT_NEOX = Family(
         *SIZES,
         HEADS[0],
         Is("attention.kv_heads", lambda anatomy: anatomy.whole["heads"]),
-        Is("attention.head_dim", lambda anatomy: anatomy.whole["dim"] // anatomy.whole["heads"]),
+        Is("attention.head_dim", equal_share),
         USUAL_SCALE,
         Cases(
             "attention_bias",

@@ -1,20 +1,31 @@
 """Llama 1 to 3.3 (arXiv:2302.13971, 2307.09288, 2407.21783), and what many families after it have in common with it."""
 
+from lmkit.errors import UserError
+from lmkit.hf.tables.anatomy import Anatomy
 from lmkit.hf.tables.family import Family
 from lmkit.hf.tables.keys import Cases, Is, Key
 from lmkit.hf.tables.rope import Rope
 from lmkit.hf.tables.rules import Rename
-from lmkit.hf.tables.values import Config
+from lmkit.hf.tables.values import Config, needed
 
 
 def heads_of(config: Config) -> int:
     """Heads of keys where a config does not tell them."""
-    return int(config["num_attention_heads"])
+    return needed(config, "num_attention_heads")
+
+
+def equal_share(anatomy: Anatomy) -> int:
+    """The width of a head where all share that of the network."""
+    dim, heads = anatomy.whole["dim"], anatomy.whole["heads"]
+    if heads > dim:
+        raise UserError(f"config.json tells {heads} heads of a width of {dim}, so that each has none: correct it there")
+    return int(dim // heads)
 
 
 def head_dim_of(config: Config) -> int:
     """The width of a head where a config does not tell it."""
-    return int(config["hidden_size"]) // int(config["num_attention_heads"])
+    flat = {"dim": needed(config, "hidden_size"), "heads": needed(config, "num_attention_heads")}
+    return equal_share(Anatomy(flat))
 
 
 SIZES_BUT_CONTEXT = (

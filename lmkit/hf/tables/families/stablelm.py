@@ -12,6 +12,7 @@ from lmkit.hf.tables.families.llama import (
     SIZES,
     UNTIED,
     USUAL_SCALE,
+    equal_share,
 )
 from lmkit.hf.tables.family import Family
 from lmkit.hf.tables.keys import Cases, Is, Key
@@ -43,7 +44,7 @@ STABLELM = Family(
     keys=(
         *SIZES,
         *HEADS[:2],
-        Is("attention.head_dim", lambda anatomy: anatomy.whole["dim"] // anatomy.whole["heads"]),
+        Is("attention.head_dim", equal_share),
         USUAL_SCALE,
         Key("use_qkv_bias", "attention.bias", False),
         Is("attention.out_bias", False),
