@@ -39,6 +39,11 @@ def _parser() -> Parser:
     parser.add_argument(
         "--allow-pickle", action="store_true", help="read pytorch_model.bin where there are no safetensors"
     )
-    parser.add_argument("--tokenizer", type=str | None, default=None, help="a folder of the tokenizer, if not the same")
+    parser.add_argument(
+        "--tokenizer",
+        type=str | None,
+        default=None,
+        help="a folder of the tokenizer, or its tokenizer.json, if not the same",
+    )
     parser.add_argument("--plugins", type=list[str], default=[], help="files or modules of the plugins it uses")
     return parser

@@ -111,8 +111,8 @@ def _places(texts: FolderTexts, allow_pickle: bool) -> dict[str, TensorFile]:
             continue
         if form is Pickle and not allow_pickle:
             raise UserError(
-                f"{folder} has no safetensors, only {name}, a pickle: give --allow-pickle to read its tensors (no code "
-                "of it is run)"
+                f"{folder} has no safetensors, but {name}, a pickle: import it, of which only tensors are read: "
+                f"lmkit import {folder} OUT --allow-pickle"
             )
         if (folder / name).is_file():
             file = form(folder / name)

@@ -55,7 +55,7 @@ def import_folder(
         folder: of the model.
         out: a folder that is not there yet.
         allow_pickle: whether weights are read from a pickle where there are no safetensors.
-        tokenizer: a folder of the tokenizer; none for the model's own.
+        tokenizer: a folder of the tokenizer, or the tokenizer.json in it; none for the model's own.
         plugins: that the network needs, which are loaded by now.
 
     Raises:
@@ -70,7 +70,7 @@ def import_folder(
         "plugins": list(plugins),
         "model": {"class_path": TASK, "init_args": {"network": model.recipe}},
     }
-    files = tokenizer_files.read(Path(tokenizer or folder))
+    files = tokenizer_files.read(folder_of(Path(tokenizer)) if tokenizer else Path(folder))
     state = {f"{NETWORK}{name}": tensor for name, tensor in model.tensors().items()}
     with whole_folder(out, remedy="choose another OUT") as part:
         (part / "config.yaml").write_text(_recipe_text(recipe, model.family.name), encoding="utf-8")
@@ -85,6 +85,21 @@ def import_folder(
         model.folder.packing.method if model.folder.packing else None,
         model.notes,
     )
+
+
+def folder_of(path: Path) -> Path:
+    """The folder of a tokenizer.json, which is told with the files beside it, or a folder itself.
+
+    Raises:
+        UserError: it is another file.
+    """
+    if not path.is_file():
+        return path
+    if path.name != tokenizer_files.TOKENIZER:
+        raise UserError(
+            f"{path} is a file, but not called {tokenizer_files.TOKENIZER}: give a file of that name, or its folder"
+        )
+    return path.parent
 
 
 def kept_of(model: Model, files: TokenizerFiles) -> dict[str, Any]:

@@ -65,11 +65,18 @@ class Ties:
         shown = _shown(self.family, folder)
         left = Counter(name for rule in self.rules for name in rule.ours)
         begun: dict[str, Tensor] = {}
+        first: dict[str, tuple[str, torch.dtype]] = {}
         for rule in self.rules:
             theirs = folder.tensor(shown(rule.theirs))
             if rule.same and target.take(rule.ours[0], theirs):
                 continue
             for name in rule.ours:
+                other, dtype = first.setdefault(name, (shown(rule.theirs), theirs.dtype))
+                if theirs.dtype != dtype:
+                    raise UserError(
+                        f"{shown(rule.theirs)} in {folder.path} is of {theirs.dtype}, but {other}, with which it makes "
+                        f"one tensor, of {dtype}, so that one would be rounded: store both in one dtype"
+                    )
                 if name not in begun:
                     begun[name] = target.begin(name, theirs.dtype)
             self._copy(rule, theirs, begun, to_ours=True)

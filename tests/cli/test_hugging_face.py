@@ -142,7 +142,7 @@ def test_what_an_import_leaves_out_is_told(run, made):
     folder = peers.made("deepseek_v3", Path("more")).folder
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "num_nextn_predict_layers": 1}))
-    code, out, errors = run("import", folder, "out", "--tokenizer=folder")
+    code, out, errors = run("import", folder, "out", "--tokenizer=folder/tokenizer.json")
     assert code == 0, errors
     assert re.search(r"^  note: .*num_nextn_predict_layers: 1", out, re.MULTILINE)
 
@@ -250,6 +250,7 @@ def test_nothing_is_built_of_what_is_not_known(run, differential, option, value,
     ("arguments", "told"),
     [
         (["import", "nowhere", "out"], "no folder nowhere"),
+        (["import", "folder", "out", "--tokenizer=folder/config.json"], "config.json is a file, but not called"),
         (["import", "folder", "folder"], "folder is there already"),
         (["export", "nowhere", "out"], "no checkpoint at nowhere"),
         (["export", "encoder", "out"], "only a Decoder can be exported"),

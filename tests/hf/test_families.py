@@ -262,6 +262,15 @@ def test_a_network_takes_weights_in_a_dtype_of_its_own(peer):
         assert tensor.dtype == torch.bfloat16 and torch.equal(tensor, tensors[name].bfloat16())
 
 
+def test_a_network_without_memory_takes_no_weights(peer):
+    model = Model(peer("llama").folder)
+    with torch.device("meta"):
+        network = model.build()
+    with pytest.raises(UserError, match="to_empty"):
+        model.load_into(network)
+    model.load_into(network.to_empty(device="cpu"))
+
+
 def test_a_family_refuses_what_it_cannot_say(peer):
     network = Model(peer("gpt2").folder).anatomy
     with pytest.raises(NotOfFamily):

@@ -454,6 +454,13 @@ def test_weights_that_are_no_floating_point_numbers(folder, dtype):
     refused(folder, Q, str(dtype), "quantized", tensors=True)
 
 
+def test_experts_of_several_dtypes(peer, tmp_path):
+    folder = Path(shutil.copytree(peer("mixtral").folder, tmp_path / "one"))
+    name = "model.layers.1.block_sparse_moe.experts.{}.w3.weight"
+    stored(folder, **{name.format(2): load_file(folder / WEIGHTS)[name.format(2)].double()})
+    refused(folder, name.format(0), name.format(2), "float64", "float32", tensors=True)
+
+
 def test_a_tied_head_that_is_stored_all_the_same(folder):
     configured(folder, tie_word_embeddings=True)
     stored(folder, **{HEAD: load_file(folder / WEIGHTS)[EMBEDDING].clone()})
@@ -497,12 +504,28 @@ def pickled(folder):
 
 
 def test_a_pickle_is_read_when_it_is_allowed_only(pickled, peer):
-    refused(pickled, "pytorch_model.bin", "--allow-pickle")
+    refused(pickled, "pytorch_model.bin", f"lmkit import {pickled} OUT --allow-pickle")
     model = Model(pickled, allow_pickle=True)
     network = model.build().eval()
     model.load_into(network)
     with torch.no_grad():
         torch.testing.assert_close(network.logits(network(rows())), peer("llama").logits, rtol=0, atol=1e-5)
+
+
+def test_a_pickle_of_before_zip_files_is_read_too(pickled, peer):
+    held = torch.load(pickled / "pytorch_model.bin")
+    (pickled / "pytorch_model.bin").rename(pickled.parent / "new.bin")  # which is mapped
+    whole = Model(peer("llama").folder).tensors()
+    torch.save(held, pickled / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+    old = Model(pickled, allow_pickle=True).tensors()
+    assert old.keys() == whole.keys() and all(torch.equal(old[name], whole[name]) for name in whole)
+
+
+def test_code_in_a_pickle_of_before_zip_files_is_not_run(pickled, tmp_path):
+    held = torch.load(pickled / "pytorch_model.bin") | {Q: Hostile(tmp_path / "was-run")}
+    torch.save(held, pickled / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+    refused(pickled, "pytorch_model.bin", "more than tensors", allow_pickle=True)
+    assert not (tmp_path / "was-run").exists()
 
 
 def test_safetensors_go_before_a_pickle(folder):
