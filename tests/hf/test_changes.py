@@ -73,8 +73,12 @@ def theirs(folder):
         return None
 
 
+READ_OTHERWISE = {"gpt_neox rotated whole", "gpt_neox rotated by half"}
+"""What transformers 5.3 reads otherwise than it wrote it: it takes 0.25 of a head always."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize("name", [name for name in PEERS if name not in READ_OTHERWISE])
 def test_a_key_that_changes_what_is_computed_is_heard_or_refused(peer, tmp_path, name):
     one, compared = peer(name), 0
     (tmp_path / "model.safetensors").symlink_to(one.folder / "model.safetensors")

@@ -17,7 +17,7 @@ from lmkit.hf.weights import Ties
 from lmkit.inference import Sampler, generate
 from lmkit.network import Network
 from lmkit.registry import build
-from tests.hf.forms import CONFIGS, TENSORS
+from tests.hf.forms import CONFIGS, TENSORS, without
 from tests.hf.peers import configured, loaded, logits_of, made, rewritten, rows
 from tests.hf.variants import PEERS, ROW
 
@@ -280,6 +280,12 @@ def test_a_family_refuses_what_it_cannot_say(peer):
             configured("llama", {}).to_dict()
             | {"rope_scaling": {"type": "dynamic", "factor": 2.0}, "rope_parameters": None}
         )
+
+
+def test_phi3_prefers_the_original_context_beside_its_rotation_and_its_default_of_that(peer, tmp_path):
+    folder = rewritten(peer(LONGROPE), tmp_path / "old", config=without("original_max_position_embeddings"))
+    theirs = logits_of(loaded(folder), rows())
+    torch.testing.assert_close(ours(imported(folder)[1], rows()), theirs, rtol=0, atol=CLOSE)
 
 
 def test_longrope_was_once_called_su(peer):

@@ -48,6 +48,7 @@ def ropes(kind, **options):
 
 
 FACTORS = {"short_factor": [1.0] * 4, "long_factor": [2.0] * 4}
+PART = ["partial_rotary_factor"]
 TOP = ["original_max_position_embeddings"]
 LONG = ropes("longrope", **FACTORS)
 
@@ -274,6 +275,8 @@ def test_a_key_that_is_needed_and_missing(folder, key):
         ("phi3", ropes("yarn", factor=4.0), ["rope_type: 'yarn'", "longrope"]),
         ("phi3", ropes("longrope", short_factor=[1.0], long_factor=[1.0]), ["short"]),
         ("phi3", {"partial_rotary_factor": "0.5"}, ["partial_rotary_factor"]),
+        ("phi3", ropes("default", partial_rotary_factor=1e308) | dict.fromkeys(PART), ["partial_rotary_factor: 1e"]),
+        ("deepseek_v3", ropes("longrope", **FACTORS, mscale_all_dim=1.0), ["mscale_all_dim", "without a factor"]),
         ("phi3", {"original_max_position_embeddings": "4096", **LONG}, ["original_max_position_embeddings: '4096'"]),
         ("phi3", {"original_max_position_embeddings": [4096], **LONG}, ["original_max_position_embeddings: [4096]"]),
         ("phi3", {"original_max_position_embeddings": 1, **LONG}, ["original_max_position_embeddings: 1"]),

@@ -23,6 +23,7 @@ class Rope(Entry):
         share_key: that of the part.
         kinds: every `rope_type` that the family knows.
         usual: the rope parameters where a config has none.
+        original: the original context where a config says none beside them, whatever they say; none for what they say.
     """
 
     def __init__(
@@ -33,9 +34,10 @@ class Rope(Entry):
         share_key: str = "partial_rotary_factor",
         kinds: tuple[str, ...] = tuple(NAMES),
         usual: Mapping[str, Any] = MappingProxyType({}),
+        original: int | None = None,
     ) -> None:
         self.theta, self.share, self.base_key, self.share_key, self.kinds = theta, share, base_key, share_key, kinds
-        self.usual = usual
+        self.usual, self.original = usual, original
         self.theirs = ("rope_parameters", "rope_scaling", base_key, share_key, "original_max_position_embeddings")
 
     def read(self, config: Config, anatomy: Anatomy) -> None:
@@ -49,7 +51,8 @@ class Rope(Entry):
                 "correct one of them"
             )
         check_whole(given, self.share)
-        config = {**config, "max_position_embeddings": anatomy.whole["context"]}
+        beside = {"original_max_position_embeddings": self.original} if self.original else {}
+        config = {**beside, **config, "max_position_embeddings": anatomy.whole["context"]}
         for number, layer in enumerate(anatomy.layers):
             anatomy.layers[number] = without_position(layer) | position(given, width_of(layer), config, self.kinds)
 

@@ -35,8 +35,11 @@ def check_numbers(given: Mapping[str, Any]) -> None:
         UserError: one is not.
     """
     for key in WEIGHTS:
-        if not (is_number(value := given.get(key) or 0) and 0 <= value < math.inf):
-            raise UserError(f"config.json says {key}: {value!r} in its rope parameters, but it has to be 0 or more")
+        if not (is_number(value := given.get(key) or 0) and 0 <= value < 1e6):
+            raise UserError(f"config.json says {key}: {value!r} in its rope parameters, but it has to be from 0 to 1e6")
+    part = given.get("partial_rotary_factor") or 1.0
+    if is_number(part) and part > 1:
+        raise UserError(f"config.json says partial_rotary_factor: {part!r}, but a head has no more than all of it: 1")
     for key, value in given.items():
         if key in _NUMBERS and not (is_number(value) and 0 < value < math.inf) and (value is not None or key in _BASE):
             raise UserError(f"config.json says {key}: {value!r} in its rope parameters, but it has to be above 0")

@@ -3,6 +3,7 @@
 Numbers that are rotated together lie side by side in its files, in pairs, and a half apart in ours.
 """
 
+from lmkit.errors import UserError
 from lmkit.hf.tables.anatomy import Anatomy
 from lmkit.hf.tables.binding import where
 from lmkit.hf.tables.entry import NotOfFamily
@@ -30,6 +31,8 @@ class WeightedRope(Rope):
         for layer in anatomy.layers:
             usual = _usual_scale(layer)
             weight = given.get("mscale_all_dim") if layer["position"] != "Rotary" else None
+            if weight and "position.factor" not in layer:
+                raise UserError("config.json says mscale_all_dim in rope parameters of a kind without a factor")
             layer["attention.scale"] = usual * mscale(layer["position.factor"], weight) ** 2 if weight else usual
 
     def write(self, anatomy: Anatomy, config: Config) -> None:
