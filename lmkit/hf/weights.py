@@ -11,6 +11,7 @@ from torch import Tensor
 from lmkit.errors import UserError
 from lmkit.hf.files import AGAIN
 from lmkit.hf.folder import Folder
+from lmkit.hf.shown import plain
 from lmkit.hf.tables.anatomy import Anatomy
 from lmkit.hf.tables.binding import bind
 from lmkit.hf.tables.family import Family
@@ -136,4 +137,4 @@ def _check_equal(folder: Folder, copy: str, of: str) -> None:
 
 
 def _some(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+    return plain(names[0]) if len(names) == 1 else f"{plain(names[0])} and {len(names) - 1} more"

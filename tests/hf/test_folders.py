@@ -149,6 +149,10 @@ def test_no_config(folder):
         ({"model_type": "lama"}, ["model_type: 'lama'", "did you mean llama"]),
         ({"model_type": "bert"}, ["model_type: 'bert'", "it knows gpt2"]),
         ({"model_type": None}, ["model_type: None"]),
+        ({"model_type": "gemma3"}, ["model_type: 'gemma3'", "Gemma3ForCausalLM"]),
+        ({"a\nb\x1b[31m": 1}, [r"'a\nb\x1b[31m': 1"]),
+        ({"numbers": [0.5] * 5000}, ["numbers: [0.5, 0.5, ", " ... "]),
+        ({"layer_types": None, "hidden_act": "s" * 5000}, ["hidden_act: 'sss", "only 'silu'"]),
         ({"model_type": ["llama"]}, ["model_type: ['llama']"]),
         ({"model_type": {}}, ["model_type: {}"]),
         ({"model_type": 3}, ["model_type: 3"]),
@@ -356,7 +360,7 @@ def test_an_index_that_names_a_file_without_the_tensor(shards):
 
 def test_an_index_of_a_tensor_that_is_nowhere(shards):
     listed(shards, more=shard_of(shards, Q).name)
-    refused(shards, INDEX, "more", "does not hold it")
+    refused(shards, INDEX, "more", "but in none")
 
 
 def test_a_tensor_that_the_index_does_not_list(shards):
@@ -371,7 +375,8 @@ def test_a_tensor_in_two_files(shards):
     held = load_file(shard_of(shards, Q))
     other = next(file for file in shards.glob("*.safetensors") if file != shard_of(shards, Q))
     save_file(load_file(other) | {Q: held[Q] + 1}, other)
-    refused(shards, INDEX, Q)
+    line = refused(shards, INDEX, Q)
+    assert " and ".join(sorted([other.name, shard_of(shards, Q).name])) in line
 
 
 def test_a_tensor_of_another_shape(folder):
@@ -388,6 +393,11 @@ def test_a_tensor_of_the_same_size_but_turned(folder):
 def test_a_tensor_too_much(folder):
     stored(folder, **{"model.layers.0.self_attn.q_proj.lora_A": torch.zeros(2)})
     refused(folder, "q_proj.lora_A", "llama")
+
+
+def test_a_tensor_whose_name_steers_a_terminal(folder):
+    stored(folder, **{"\x1b[31m" + "a" * 300: torch.zeros(2)})
+    assert "\x1b" not in refused(folder, r"'\x1b[31maaa", "llama")
 
 
 def test_biases_that_the_config_does_not_tell(folder):

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lmkit.errors import UserError
+from lmkit.hf.shown import says
 from lmkit.hf.tables.anatomy import Anatomy
 from lmkit.hf.tables.entry import Entry, NotOfFamily
 from lmkit.hf.tables.keys import Is
@@ -50,7 +51,7 @@ class Family:
         for key, value in config.items():
             if key not in told and key not in KNOWN and key not in self.known and value not in (None, False, [], {}):
                 raise UserError(
-                    f"config.json says {key}: {value!r}, which lmkit does not know in a {self.name}: if it changes "
+                    f"{says(key, value)}, which lmkit does not know in a {self.name}: if it changes "
                     "nothing that is computed take it out, else the folder cannot be imported"
                 )
         anatomy = Anatomy()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lmkit.errors import UserError
+from lmkit.hf.shown import says
 from lmkit.hf.tables.anatomy import Anatomy
 from lmkit.hf.tables.entry import Entry, NotOfFamily
 from lmkit.hf.tables.values import Config, checked, value_of
@@ -41,7 +42,7 @@ class Windows(Entry):
         types = value_of(config, "layer_types", self.usual) if self.listed else self.usual(config)
         if not is_list(types, len(anatomy.layers)) or any(kind not in (FULL, SLIDING) for kind in types):
             raise UserError(
-                f"config.json says layer_types: {types!r}, but lmkit represents {len(anatomy.layers)} layers of "
+                f"{says('layer_types', types)}, but lmkit represents {len(anatomy.layers)} layers of "
                 f"{FULL} or {SLIDING}"
             )
         if window is None and SLIDING in types and (self.switch is None or config.get("layer_types")):
@@ -94,7 +95,7 @@ class DenseAmong(Entry):
         step = checked({"decoder_sparse_step": 1, **config}, "decoder_sparse_step", int)
         dense = value_of(config, "mlp_only_layers", [])
         if not is_list(dense):
-            raise UserError(f"config.json says mlp_only_layers: {dense!r}, but it has to be a list of layers' numbers")
+            raise UserError(f"{says('mlp_only_layers', dense)}, but it has to be a list of layers' numbers")
         for number, layer in enumerate(anatomy.layers):
             mixed = number not in dense and (number + 1) % step == 0
             layer["feed_forward"] = "MixtureOfExperts" if mixed else "Gated"
@@ -132,7 +133,7 @@ def rotated(config: Config, depth: int) -> list[Any]:
     usual = [int((number + 1) % every != 0) for number in range(depth)]
     found = value_of(config, "no_rope_layers", usual)
     if not is_list(found, depth):
-        raise UserError(f"config.json says no_rope_layers: {found!r}, not a list of {depth} numbers")
+        raise UserError(f"{says('no_rope_layers', found)}, not a list of {depth} numbers")
     return list(found)
 
 

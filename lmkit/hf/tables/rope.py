@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lmkit.errors import UserError
+from lmkit.hf.shown import says
 from lmkit.hf.tables.anatomy import Anatomy
 from lmkit.hf.tables.entry import Entry
 from lmkit.hf.tables.layer_keys import FULL, SLIDING, kind_of, without_position
@@ -47,7 +48,7 @@ class Rope(Entry):
         share = config.get(self.share_key, self.share)
         if share is not None and given.setdefault("partial_rotary_factor", share) != share and self.share_key in config:
             raise UserError(
-                f"config.json says {self.share_key}: {share!r}, and another partial_rotary_factor in rope_parameters: "
+                f"{says(self.share_key, share)}, and another partial_rotary_factor in rope_parameters: "
                 "correct one of them"
             )
         check_whole(given, self.share)

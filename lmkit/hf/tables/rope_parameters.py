@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from lmkit.errors import UserError
+from lmkit.hf.shown import brief, plain, says
 from lmkit.hf.tables.entry import NotOfFamily
 from lmkit.hf.tables.rope_checks import WEIGHTS, check_numbers
 from lmkit.hf.tables.values import Config
@@ -64,10 +65,12 @@ def position(
     kind = given.get("rope_type") or given.get("type") or "default"
     kind = _FORMER.get(kind, kind) if isinstance(kind, str) else kind
     if kind not in kinds:
-        raise UserError(f"config.json says rope_type: {kind!r}, which lmkit cannot represent, only {', '.join(kinds)}")
+        raise UserError(f"{says('rope_type', kind)}, which lmkit cannot represent, only {', '.join(kinds)}")
     name, keys = NAMES[kind]
     if unknown := [key for key in given if key not in (*keys, *_ELSEWHERE) and kind != "default"]:
-        raise UserError(f"config.json says {unknown[0]} in its rope parameters, which lmkit does not know for {kind!r}")
+        raise UserError(
+            f"config.json says {plain(unknown[0])} in its rope parameters, which lmkit does not know for {brief(kind)}"
+        )
     check_numbers(given)
     values = _closed(kind, given, config)
     found = {"position": name, "position.base": float(given["rope_theta"])}
@@ -141,9 +144,7 @@ def _closed(kind: str, given: Mapping[str, Any], config: Config) -> Parameters:
         values.setdefault("attention_factor", usual)
     if kind == "longrope":
         if original <= 1:
-            raise UserError(
-                f"config.json says original_max_position_embeddings: {original!r}, but it has to be above 1"
-            )
+            raise UserError(f"{says('original_max_position_embeddings', original)}, but it has to be above 1")
         factor = values.get("factor") or longest / original
         usual = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
         values.setdefault("attention_factor", usual)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lmkit.errors import UserError
+from lmkit.hf.shown import says
 
 Config = dict[str, Any]
 Default = Any | Callable[[Config], Any]
@@ -51,7 +52,7 @@ def checked(config: Config, key: str, kind: type, least: int = 1) -> Any:
         fits = type(value) is kind and (isinstance(value, bool) or (isinstance(value, int) and least <= value < _FAR))
         named = "true or false" if kind is bool else f"a whole number, {least} or more"
     if not fits:
-        raise UserError(f"config.json says {key}: {value!r}, but it has to be {named}: correct it there")
+        raise UserError(f"{says(key, value)}, but it has to be {named}: correct it there")
     return value
 
 

@@ -7,10 +7,10 @@ from lmkit.errors import UserError
 from lmkit.hf.tables.anatomy import Anatomy
 from lmkit.hf.tables.binding import where
 from lmkit.hf.tables.entry import NotOfFamily
-from lmkit.hf.tables.families.llama import EMBEDDINGS, NORMS, RMS_NORM, SIZES, UNTIED, heads_of
+from lmkit.hf.tables.families.llama import EMBEDDINGS, NORMS, RMS_NORM, SILU, SIZES, UNTIED, heads_of
 from lmkit.hf.tables.families.qwen import DENSE, EXPERTS, IN_DENSE_LAYERS, MIXED
 from lmkit.hf.tables.family import Family
-from lmkit.hf.tables.keys import Cases, Is, Key, Must
+from lmkit.hf.tables.keys import Is, Key, Must
 from lmkit.hf.tables.layer_keys import DenseFirst
 from lmkit.hf.tables.rope import Rope
 from lmkit.hf.tables.rope_checks import told
@@ -89,7 +89,7 @@ DEEPSEEK_V3 = Family(
         Must("topk_method", "noaux_tc"),
         Must("scoring_func", "sigmoid"),
         Must("moe_layer_freq", 1),
-        Cases("hidden_act", {"silu": {"feed_forward.activation": "SiLU"}}, "silu"),
+        SILU,
         *RMS_NORM,
         UNTIED,
         WeightedRope(),

@@ -42,10 +42,12 @@ HEADS = (
 )
 USUAL_SCALE = Is("attention.scale", lambda anatomy: anatomy.layers[0]["attention.head_dim"] ** -0.5)
 UNBIASED = (Is("attention.bias", False), Is("attention.out_bias", False))
+TANH = {"feed_forward.activation": "GELU", "feed_forward.activation.approximate": "tanh"}
+SILU = Cases("hidden_act", {"silu": {"feed_forward.activation": "SiLU"}}, "silu")
 GATED = (
     Is("feed_forward", "Gated"),
     Key("intermediate_size", "feed_forward.hidden"),
-    Cases("hidden_act", {"silu": {"feed_forward.activation": "SiLU"}}, "silu"),
+    SILU,
 )
 RMS_NORM = (Is("norm", "RMSNorm"), Key("rms_norm_eps", "norm.eps", 1e-6))
 UNTIED = Key("tie_word_embeddings", "tied", False)
