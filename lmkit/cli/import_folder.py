@@ -19,9 +19,10 @@ def run(arguments: Sequence[str]) -> None:
     done = import_folder(options.folder, options.out, options.allow_pickle, options.tokenizer, plugins)
     seconds = time.perf_counter() - began
     dtypes = ", ".join(done.dtypes) + (f" (unpacked from {done.packing})" if done.packing else "")
+    notes = "".join(f"  note: {note}\n" for note in done.notes)
     print(
         f"{options.folder}: {done.family}, {done.parameters:,} parameters in {dtypes}, "
-        f"{done.bytes / 1e9:.2f} GB in {seconds:.1f} s ({done.bytes / 1e9 / seconds:.2f} GB/s)\n"
+        f"{done.bytes / 1e9:.2f} GB in {seconds:.1f} s ({done.bytes / 1e9 / seconds:.2f} GB/s)\n{notes}"
         f"{options.out} holds its recipe (config.yaml), weights and tokenizer. Now:\n"
         f'  lmkit generate {options.out} --prompt "The"\n'
         f"  lmkit fit --config RECIPE --model.init_from={options.out}\n"
@@ -38,6 +39,11 @@ def _parser() -> Parser:
     parser.add_argument(
         "--allow-pickle", action="store_true", help="read pytorch_model.bin where there are no safetensors"
     )
-    parser.add_argument("--tokenizer", type=str | None, default=None, help="a folder of the tokenizer, if not the same")
+    parser.add_argument(
+        "--tokenizer",
+        type=str | None,
+        default=None,
+        help="a folder of the tokenizer, or its tokenizer.json, if not the same",
+    )
     parser.add_argument("--plugins", type=list[str], default=[], help="files or modules of the plugins it uses")
     return parser

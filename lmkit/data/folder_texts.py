@@ -38,8 +38,12 @@ class FolderTexts:
         path = self.folder / name
         if not self.has(name):
             return None
-        if not any(path.resolve().is_relative_to(root) for root in self._roots):
-            raise UserError(f"{path} is a link out of its folder, to {path.resolve()}: put the file itself there")
+        try:
+            real = path.resolve()
+        except (OSError, RuntimeError) as error:  # which of them depends on the version of Python
+            raise UserError(f"{path} is a link that leads to itself: put the file itself there") from error
+        if not any(real.is_relative_to(root) for root in self._roots):
+            raise UserError(f"{path} is a link out of its folder, to {real}: put the file itself there")
         try:
             return path.read_bytes().decode()
         except OSError as error:

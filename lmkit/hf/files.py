@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
+from zipfile import is_zipfile
 
 import torch
 from torch import Tensor
@@ -66,7 +67,7 @@ class Safetensors(TensorFile):
 
 
 class Pickle(TensorFile):
-    """A file of `torch.save`, read by an unpickler that makes tensors only.
+    """A file of `torch.save`, read by an unpickler that makes tensors only; mapped, but for those before torch 1.6.
 
     Raises:
         UserError: it is truncated, or holds something else than tensors.
@@ -75,7 +76,7 @@ class Pickle(TensorFile):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         try:
-            held = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            held = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
         except Exception as error:  # whatever comes of reading any file as one
             said = " ".join(str(error).split())[:160]
             raise UserError(f"{path} is truncated, or holds more than tensors ({said}): {AGAIN}") from error

@@ -10,6 +10,7 @@ from lmkit.data.folder_texts import FolderTexts
 from lmkit.errors import UserError
 from lmkit.hf.files import AGAIN, Pickle, Safetensors, TensorFile
 from lmkit.hf.packed import PACKED, packing_of
+from lmkit.hf.shown import brief, plain
 
 FORMS: tuple[tuple[str, type[TensorFile]], ...] = (("model.safetensors", Safetensors), ("pytorch_model.bin", Pickle))
 """Names of a single file of weights, in the order of preference; several files are listed in NAME.index.json."""
@@ -111,8 +112,8 @@ def _places(texts: FolderTexts, allow_pickle: bool) -> dict[str, TensorFile]:
             continue
         if form is Pickle and not allow_pickle:
             raise UserError(
-                f"{folder} has no safetensors, only {name}, a pickle: give --allow-pickle to read its tensors (no code "
-                "of it is run)"
+                f"{folder} has no safetensors, but {name}, a pickle: import it, of which only tensors are read: "
+                f"lmkit import {folder} OUT --allow-pickle"
             )
         if (folder / name).is_file():
             file = form(folder / name)
@@ -135,15 +136,26 @@ def _listed(texts: FolderTexts, index: str, form: type[TensorFile]) -> dict[str,
     names = sorted(set(told.values()))
     if outside := [name for name in names if Path(name).name != name or name in ("", ".", "..")]:
         raise UserError(
-            f"{folder / index} names the file {outside[0]!r}, which is not in its folder: nothing is read from there"
+            f"{folder / index} names the file {brief(outside[0])}, which is not in its folder: nothing is read there"
         )
-    if missing := [name for name in names if not (folder / name).is_file()]:
+    if missing := [name for name in names if not _is_file(folder / name)]:
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise UserError(f"{missing[0]}{others} of the {len(names)} files in {index} is missing: {AGAIN}")
+        raise UserError(f"{plain(missing[0])}{others} of the {len(names)} files in {index} is missing: {AGAIN}")
     files = {name: form(folder / name) for name in names}
     places = {tensor: file for file in files.values() for tensor in file.names}
     for tensor in {**told, **places}:
         if places.get(tensor) is not files.get(told.get(tensor, "")):
-            where = f"{told[tensor]}, which does not hold it" if tensor in told else "no file, but one holds it"
-            raise UserError(f"{index} says that {tensor} is in {where}: {AGAIN}")
+            held = [plain(name) for name, file in files.items() if tensor in file.names]
+            where = plain(told[tensor]) if tensor in told else "no file"
+            raise UserError(
+                f"{index} says that {plain(tensor)} is in {where}, but in {' and '.join(held) or 'none'}: {AGAIN}"
+            )
     return places
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a file; there is none of a name that no file can have."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False

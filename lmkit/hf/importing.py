@@ -31,6 +31,7 @@ class Imported(NamedTuple):
         bytes: of its weights.
         dtypes: of its weights.
         packing: how they were packed in the folder, such as `mxfp4`; none if they were not.
+        notes: what has been left out, a line each.
     """
 
     family: str
@@ -38,6 +39,7 @@ class Imported(NamedTuple):
     bytes: int
     dtypes: tuple[str, ...]
     packing: str | None
+    notes: tuple[str, ...]
 
 
 def import_folder(
@@ -53,7 +55,7 @@ def import_folder(
         folder: of the model.
         out: a folder that is not there yet.
         allow_pickle: whether weights are read from a pickle where there are no safetensors.
-        tokenizer: a folder of the tokenizer; none for the model's own.
+        tokenizer: a folder of the tokenizer, or the tokenizer.json in it; none for the model's own.
         plugins: that the network needs, which are loaded by now.
 
     Raises:
@@ -68,7 +70,7 @@ def import_folder(
         "plugins": list(plugins),
         "model": {"class_path": TASK, "init_args": {"network": model.recipe}},
     }
-    files = tokenizer_files.read(Path(tokenizer or folder))
+    files = tokenizer_files.read(folder_of(Path(tokenizer)) if tokenizer else Path(folder))
     state = {f"{NETWORK}{name}": tensor for name, tensor in model.tensors().items()}
     with whole_folder(out, remedy="choose another OUT", same=False) as part:
         (part / "config.yaml").write_text(_recipe_text(recipe, model.family.name), encoding="utf-8")
@@ -81,7 +83,23 @@ def import_folder(
         sum(tensor.nbytes for tensor in tensors),
         tuple(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors})),
         model.folder.packing.method if model.folder.packing else None,
+        model.notes,
     )
+
+
+def folder_of(path: Path) -> Path:
+    """The folder of a tokenizer.json, which is told with the files beside it, or a folder itself.
+
+    Raises:
+        UserError: it is another file.
+    """
+    if not path.is_file():
+        return path
+    if path.name != tokenizer_files.TOKENIZER:
+        raise UserError(
+            f"{path} is a file, but not called {tokenizer_files.TOKENIZER}: give a file of that name, or its folder"
+        )
+    return path.parent
 
 
 def kept_of(model: Model, files: TokenizerFiles) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from torch import nn
 from lmkit.errors import UserError
 from lmkit.hf.folder import Folder
 from lmkit.hf.own_code.reading import OWN, recipe_in
+from lmkit.hf.shown import says
 from lmkit.hf.tables.anatomy import Anatomy, anatomy_of, recipe_of
 from lmkit.hf.tables.families import FAMILIES
 from lmkit.hf.tables.family import Family
@@ -32,6 +33,7 @@ class Model:
         anatomy: the parts of its network.
         recipe: of its network, `class_path` and `init_args`.
         shapes: the tensors of its network by lmkit's names, on the meta device.
+        notes: what of it is left out, a line each.
 
     Raises:
         UserError: it is of no family that is known, says or holds what lmkit cannot represent, or is inconsistent.
@@ -48,6 +50,9 @@ class Model:
         self._ties = Ties(self.family, self.anatomy, shapes)
         self._ties.check(self.folder)
         self.shapes: dict[str, torch.Tensor] = shapes
+        later = len(self.family.left_out(config, self.anatomy))
+        said = f"what guesses later tokens is left out ({self.family.later}: {later}), as transformers leaves it"
+        self.notes: tuple[str, ...] = (said,) if later else ()
 
     def build(self) -> Decoder:
         """A network of this recipe, with first values."""
@@ -90,9 +95,12 @@ def _family(config: dict[str, Any]) -> Family:
     if name == OWN.name:
         return OWN
     if not isinstance(name, str) or name not in FAMILIES:
+        if name == "gemma3":
+            raise UserError(
+                "config.json says model_type: 'gemma3', a model of images too: save its text model by itself first, by "
+                "transformers' Gemma3ForCausalLM.from_pretrained(FOLDER).save_pretrained(OTHER)"
+            )
         close = near(str(name), FAMILIES)
         meant = f"did you mean {' or '.join(close)}? " if close else ""
-        raise UserError(
-            f"config.json says model_type: {name!r}, which lmkit does not know: {meant}it knows {', '.join(FAMILIES)}"
-        )
+        raise UserError(f"{says('model_type', name)}, which lmkit does not know: {meant}it knows {', '.join(FAMILIES)}")
     return FAMILIES[name]

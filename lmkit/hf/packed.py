@@ -67,12 +67,13 @@ class Mxfp4(Packing):
     def unpacked(self, codes: Tensor, scales: Tensor) -> Tensor:
         """See `Packing`; one expert after another, as indices take eight times the room of codes."""
         numbers = torch.tensor([*FOUR_BITS, *(-number for number in FOUR_BITS)], dtype=torch.bfloat16)
-        whole = []
-        for code, scale in zip(codes, scales, strict=True):
+        experts, columns, blocks = scales.shape
+        whole = torch.empty(experts, blocks * 32, columns, dtype=torch.bfloat16)
+        for expert, code, scale in zip(whole, codes, scales, strict=True):
             halves = torch.stack([code & 15, code >> 4], dim=-1).flatten(-2)  # (columns, blocks, 32)
             factors = torch.ldexp(torch.ones(scale.shape), scale.int() - 127).to(torch.bfloat16)
-            whole.append((numbers[halves.int()] * factors[..., None]).flatten(-2).T)
-        return torch.stack(whole)
+            expert.copy_((numbers[halves.int()] * factors[..., None]).flatten(-2).T)
+        return whole
 
 
 class BlockFp8(Packing):

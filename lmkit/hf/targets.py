@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from lmkit.errors import UserError
+
 
 class Target(ABC):
     """Where a folder's tensors go."""
@@ -57,9 +59,17 @@ class Placed(Target):
 
     Args:
         tensors: of the network, by name.
+
+    Raises:
+        UserError: they have no memory.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        if empty := [name for name, tensor in tensors.items() if tensor.is_meta]:
+            raise UserError(
+                f"the network is on the meta device, so that its {empty[0]} can take no numbers: give it memory first, "
+                "by network.to_empty(device='cpu')"
+            )
         self._tensors = tensors
 
     def begin(self, name: str, dtype: torch.dtype) -> Tensor:

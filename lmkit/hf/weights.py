@@ -11,6 +11,7 @@ from torch import Tensor
 from lmkit.errors import UserError
 from lmkit.hf.files import AGAIN
 from lmkit.hf.folder import Folder
+from lmkit.hf.shown import plain
 from lmkit.hf.tables.anatomy import Anatomy
 from lmkit.hf.tables.binding import bind
 from lmkit.hf.tables.family import Family
@@ -47,7 +48,9 @@ class Ties:
                 raise UserError(
                     f"{name} in {folder.path} is of shape {came}, but config.json makes it {self.shapes[ours]}: {AGAIN}"
                 )
-        extra = [name for name in folder.names if name not in needed and not _expected(name, self.family.derived)]
+        later = self.family.left_out(folder.config, self.anatomy)
+        expected = (*self.family.derived, *(shown(f"{self.family.prefix}layers.{number}.*") for number in later))
+        extra = [name for name in folder.names if name not in needed and not _expected(name, expected)]
         for copy, of in self._copies():
             if shown(copy) in extra:
                 _check_equal(folder, shown(copy), shown(of))
@@ -63,11 +66,18 @@ class Ties:
         shown = _shown(self.family, folder)
         left = Counter(name for rule in self.rules for name in rule.ours)
         begun: dict[str, Tensor] = {}
+        first: dict[str, tuple[str, torch.dtype]] = {}
         for rule in self.rules:
             theirs = folder.tensor(shown(rule.theirs))
             if rule.same and target.take(rule.ours[0], theirs):
                 continue
             for name in rule.ours:
+                other, dtype = first.setdefault(name, (shown(rule.theirs), theirs.dtype))
+                if theirs.dtype != dtype:
+                    raise UserError(
+                        f"{shown(rule.theirs)} in {folder.path} is of {theirs.dtype}, but {other}, with which it makes "
+                        f"one tensor, of {dtype}, so that one would be rounded: store both in one dtype"
+                    )
                 if name not in begun:
                     begun[name] = target.begin(name, theirs.dtype)
             self._copy(rule, theirs, begun, to_ours=True)
@@ -127,4 +137,4 @@ def _check_equal(folder: Folder, copy: str, of: str) -> None:
 
 
 def _some(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+    return plain(names[0]) if len(names) == 1 else f"{plain(names[0])} and {len(names) - 1} more"

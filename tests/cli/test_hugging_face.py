@@ -21,6 +21,7 @@ from lmkit.hf import exporting, writing
 from lmkit.hf.importing import IMPORTED
 from lmkit.hf.model import Model
 from tests.conftest import RECIPES, ROOT
+from tests.hf import peers
 
 DIFFERENTIAL = ROOT / "plugins/differential_attention.py"
 SWAP = [f"--plugins={DIFFERENTIAL}", "--model.network.attention=DifferentialAttention"]
@@ -143,6 +144,15 @@ def test_dtype_and_shards_of_an_export(run, made):
     assert json.loads(Path("folder/config.json").read_text())["dtype"] == "bfloat16"
     assert "license: mit" in Path("folder/README.md").read_text()
     assert Model("folder").tensors()["embedding.weight"].dtype == torch.bfloat16
+
+
+def test_what_an_import_leaves_out_is_told(run, made):
+    folder = peers.made("deepseek_v3", Path("more")).folder
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "num_nextn_predict_layers": 1}))
+    code, out, errors = run("import", folder, "out", "--tokenizer=folder/tokenizer.json")
+    assert code == 0, errors
+    assert re.search(r"^  note: .*num_nextn_predict_layers: 1", out, re.MULTILINE)
 
 
 @pytest.mark.slow
@@ -292,6 +302,7 @@ def test_nothing_is_built_of_what_is_not_known(run, differential, option, value,
     ("arguments", "told"),
     [
         (["import", "nowhere", "out"], "no folder nowhere"),
+        (["import", "folder", "out", "--tokenizer=folder/config.json"], "config.json is a file, but not called"),
         (["import", "folder", "folder"], "folder is there already"),
         (["export", "nowhere", "out"], "no checkpoint at nowhere"),
         (["export", "encoder", "out"], "only a Decoder can be exported"),

@@ -5,7 +5,7 @@ from typing import Any
 Json = dict[str, Any]
 
 
-def sizes(vocab: int, dim: int, hidden: int, depth: int, heads: int, kv_heads: int, context: int, **more: Any) -> Json:
+def sizes(vocab: int, dim: int, hidden: int, depth: int, heads: int, kv_heads: Any, context: Any, **more: Any) -> Json:
     """The keys that nearly all have, and more."""
     usual = {
         "vocab_size": vocab,
@@ -79,6 +79,7 @@ YARN = {
     "mscale_all_dim": 1.0,
     "original_max_position_embeddings": 4096,
 }
+FP8 = {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8", "weight_block_size": [128, 128]}
 FULL, SLIDING = "full_attention", "sliding_attention"
 
 # fmt: off
@@ -93,6 +94,12 @@ HUB: dict[str, tuple[Json, int]] = {
     "Llama-3.2-1B": (sizes(128256, 2048, 8192, 16, 32, 8, 131072, model_type="llama", rms_norm_eps=1e-5, head_dim=64,
                            rope_theta=500000.0, rope_scaling=LLAMA3, attention_bias=False, mlp_bias=False,
                            tie_word_embeddings=True, pretraining_tp=1), 1235814400),
+    "llama-7b": (sizes(32000, 4096, 11008, 32, 32, ..., ..., model_type="llama", rms_norm_eps=1e-6,
+                       max_sequence_length=2048, pad_token_id=-1, attention_dropout=...), 6738415616),
+    "SmolLM2-135M-Instruct": (sizes(49152, 576, 1536, 30, 9, 3, 8192, model_type="llama", rms_norm_eps=1e-5,
+                                    is_llama_config=True, rope_interleaved=False, rope_scaling=None, rope_theta=100000,
+                                    attention_bias=False, tie_word_embeddings=True, pretraining_tp=1, **{
+                                    "transformers.js_config": {"kv_cache_dtype": {"q4f16": "float16"}}}), 134515008),
     "Mistral-7B-v0.1": (sizes(32000, 4096, 14336, 32, 32, 8, 32768, model_type="mistral", rms_norm_eps=1e-5,
                               rope_theta=10000.0, sliding_window=4096, tie_word_embeddings=False), 7241732096),
     "Mistral-7B-v0.3": (sizes(32768, 4096, 14336, 32, 32, 8, 32768, model_type="mistral", rms_norm_eps=1e-5,
@@ -115,6 +122,11 @@ HUB: dict[str, tuple[Json, int]] = {
                          attention_bias=False, attn_logit_softcapping=50.0, final_logit_softcapping=30.0,
                          cache_implementation="hybrid", query_pre_attn_scalar=256, sliding_window=4096,
                          pad_token_id=0), 2614341888),
+    "gemma-2-9b": (sizes(256000, 3584, 14336, 42, 16, 8, 8192, model_type="gemma2", rms_norm_eps=1e-6, head_dim=256,
+                         hidden_act="gelu_pytorch_tanh", hidden_activation="gelu_pytorch_tanh", rope_theta=10000.0,
+                         attention_bias=False, attn_logit_softcapping=50.0, final_logit_softcapping=30.0,
+                         cache_implementation="hybrid", query_pre_attn_scalar=256, sliding_window=4096,
+                         sliding_window_size=4096, pad_token_id=0), 9241705984),
     "gemma-3-1b-it": (sizes(262144, 1152, 6912, 26, 4, 1, 32768, model_type="gemma3_text", rms_norm_eps=1e-6,
                             head_dim=256, hidden_act=..., hidden_activation="gelu_pytorch_tanh", rope_theta=1000000,
                             rope_local_base_freq=10000, rope_scaling=None, attention_bias=False,
@@ -154,7 +166,7 @@ HUB: dict[str, tuple[Json, int]] = {
     "DeepSeek-V3": (sizes(129280, 7168, 18432, 61, 128, 128, 163840, **DEEPSEEK, first_k_dense_replace=3,
                           moe_intermediate_size=2048, n_group=8, n_routed_experts=256, n_shared_experts=1,
                           q_lora_rank=1536, topk_group=4, routed_scaling_factor=2.5, rope_theta=10000,
-                          rope_scaling=YARN), 671026419200),
+                          rope_scaling=YARN, num_nextn_predict_layers=1, quantization_config=FP8), 671026419200),
     "Moonlight-16B-A3B": (sizes(163840, 2048, 11264, 27, 16, 16, 8192, **DEEPSEEK | {
                                 "num_experts_per_tok": 6, "rms_norm_eps": 1e-5}, first_k_dense_replace=1,
                                 moe_intermediate_size=1408, n_group=1, n_routed_experts=64, n_shared_experts=2,
@@ -167,15 +179,17 @@ HUB: dict[str, tuple[Json, int]] = {
                           swiglu_limit=7.0, tie_word_embeddings=False, rope_theta=150000,
                           rope_scaling={"beta_fast": 32.0, "beta_slow": 1.0, "factor": 32.0,
                                         "original_max_position_embeddings": 4096, "rope_type": "yarn",
-                                        "truncate": False}), 20914757184),
+                                        "truncate": False},
+                          quantization_config={"modules_to_not_convert": ["model.layers.*.self_attn", "lm_head"],
+                                               "quant_method": "mxfp4"}), 20914757184),
 }
 # fmt: on
 
 REFUSED: dict[str, tuple[str, Json, str]] = {
-    "DeepSeek-V3 with its layer for later tokens": (
-        "DeepSeek-V3",
-        {"num_nextn_predict_layers": 1},
-        "num_nextn_predict_layers: 1",
+    "SmolLM2 with its numbers rotated in pairs": (
+        "SmolLM2-135M-Instruct",
+        {"rope_interleaved": True},
+        "rope_interleaved: True",
     ),
     "Qwen2.5 of a million tokens": ("Qwen2.5-0.5B", {"dual_chunk_attention_config": {"chunk_size": 2}}, "dual_chunk"),
     "Qwen2.5-VL's rotations": ("Qwen2.5-0.5B", {"rope_scaling": {"type": "mrope", "mrope_section": [2]}}, "mrope"),

@@ -8,8 +8,8 @@ import torch
 
 from lmkit.errors import UserError
 from lmkit.hf.model import Model
-from lmkit.hf.tables.families import FAMILIES
 from tests.hf.peers import loaded, logits_of, rows
+from tests.hf.variants import PEERS
 
 OF_THE_OUTPUT = {"return_dict", "problem_type", "transformers_version", "architectures", "dtype", "use_cache"}
 
@@ -73,13 +73,17 @@ def theirs(folder):
         return None
 
 
+READ_OTHERWISE = {"gpt_neox rotated whole", "gpt_neox rotated by half"}
+"""What transformers 5.3 reads otherwise than it wrote it: it takes 0.25 of a head always."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [name for name in PEERS if name not in READ_OTHERWISE])
 def test_a_key_that_changes_what_is_computed_is_heard_or_refused(peer, tmp_path, name):
     one, compared = peer(name), 0
     (tmp_path / "model.safetensors").symlink_to(one.folder / "model.safetensors")
     for key, config in changed(one):
-        if (name, key) in LEFT_OUT:
+        if (PEERS[name][0], key) in LEFT_OUT:
             continue
         (tmp_path / "config.json").write_text(json.dumps(config))
         mine = ours(tmp_path)

@@ -17,7 +17,7 @@ from lmkit.hf.weights import Ties
 from lmkit.inference import Sampler, generate
 from lmkit.network import Network
 from lmkit.registry import build
-from tests.hf.forms import CONFIGS, TENSORS
+from tests.hf.forms import CONFIGS, TENSORS, without
 from tests.hf.peers import configured, loaded, logits_of, made, rewritten, rows
 from tests.hf.variants import PEERS, ROW
 
@@ -262,6 +262,15 @@ def test_a_network_takes_weights_in_a_dtype_of_its_own(peer):
         assert tensor.dtype == torch.bfloat16 and torch.equal(tensor, tensors[name].bfloat16())
 
 
+def test_a_network_without_memory_takes_no_weights(peer):
+    model = Model(peer("llama").folder)
+    with torch.device("meta"):
+        network = model.build()
+    with pytest.raises(UserError, match="to_empty"):
+        model.load_into(network)
+    model.load_into(network.to_empty(device="cpu"))
+
+
 def test_a_family_refuses_what_it_cannot_say(peer):
     network = Model(peer("gpt2").folder).anatomy
     with pytest.raises(NotOfFamily):
@@ -271,6 +280,12 @@ def test_a_family_refuses_what_it_cannot_say(peer):
             configured("llama", {}).to_dict()
             | {"rope_scaling": {"type": "dynamic", "factor": 2.0}, "rope_parameters": None}
         )
+
+
+def test_phi3_prefers_the_original_context_beside_its_rotation_and_its_default_of_that(peer, tmp_path):
+    folder = rewritten(peer(LONGROPE), tmp_path / "old", config=without("original_max_position_embeddings"))
+    theirs = logits_of(loaded(folder), rows())
+    torch.testing.assert_close(ours(imported(folder)[1], rows()), theirs, rtol=0, atol=CLOSE)
 
 
 def test_longrope_was_once_called_su(peer):

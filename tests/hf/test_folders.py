@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from lmkit.errors import UserError
 from lmkit.hf.model import Model
+from lmkit.hf.tables.families import family_of
 from tests.hf.peers import made, rows
 
 WEIGHTS = "model.safetensors"
@@ -46,9 +47,15 @@ def ropes(kind, **options):
     return {"rope_parameters": {"rope_type": kind, "rope_theta": 1e4, **options}}
 
 
+FACTORS = {"short_factor": [1.0] * 4, "long_factor": [2.0] * 4}
+PART = ["partial_rotary_factor"]
+TOP = ["original_max_position_embeddings"]
+LONG = ropes("longrope", **FACTORS)
+
+
 def refused(folder, *words, tensors=False, **options):
     """The line by which a folder is refused, which has all of these words."""
-    before = {file: file.stat().st_mtime_ns for file in Path(folder).parent.rglob("*")}
+    before = {file: file.lstat().st_mtime_ns for file in Path(folder).parent.rglob("*")}
     with pytest.raises(UserError) as said:
         model = Model(folder, **options)
         assert tensors, "refused too late: the model was opened"
@@ -57,7 +64,7 @@ def refused(folder, *words, tensors=False, **options):
     assert "\n" not in line and len(line) < 700, line
     for word in words:
         assert word in line, line
-    assert before == {file: file.stat().st_mtime_ns for file in Path(folder).parent.rglob("*")}
+    assert before == {file: file.lstat().st_mtime_ns for file in Path(folder).parent.rglob("*")}
     return line
 
 
@@ -142,6 +149,10 @@ def test_no_config(folder):
         ({"model_type": "lama"}, ["model_type: 'lama'", "did you mean llama"]),
         ({"model_type": "bert"}, ["model_type: 'bert'", "it knows gpt2"]),
         ({"model_type": None}, ["model_type: None"]),
+        ({"model_type": "gemma3"}, ["model_type: 'gemma3'", "Gemma3ForCausalLM"]),
+        ({"a\nb\x1b[31m": 1}, [r"'a\nb\x1b[31m': 1"]),
+        ({"numbers": [0.5] * 5000}, ["numbers: [0.5, 0.5, ", " ... "]),
+        ({"layer_types": None, "hidden_act": "s" * 5000}, ["hidden_act: 'sss", "only 'silu'"]),
         ({"model_type": ["llama"]}, ["model_type: ['llama']"]),
         ({"model_type": {}}, ["model_type: {}"]),
         ({"model_type": 3}, ["model_type: 3"]),
@@ -181,6 +192,9 @@ def test_no_config(folder):
         ({"num_attention_heads": 3}, ["3"]),
         ({"num_key_value_heads": 3}, ["3"]),
         ({"num_key_value_heads": 0}, ["0"]),
+        ({"num_attention_heads": 64, "head_dim": None}, ["64 heads", "32"]),
+        ({"num_attention_heads": 10**30}, ["num_attention_heads: 1000"]),
+        (ropes("linear", factor=10**400), ["factor", "above 0"]),
         ({"num_key_value_heads": "2"}, ["num_key_value_heads: '2'"]),
         ({"head_dim": "8"}, ["head_dim: '8'"]),
         ({"head_dim": 7}, ["7"]),
@@ -233,6 +247,12 @@ def test_a_key_that_is_needed_and_missing(folder, key):
         ("smollm3", {"no_rope_layers": [1, 0]}, ["no_rope_layers", "4"]),
         ("smollm3", {"no_rope_layers": 3}, ["no_rope_layers"]),
         ("smollm3", {"no_rope_layers": None, "no_rope_layer_interval": "4"}, ["no_rope_layer_interval"]),
+        ("smollm3", {"layer_types": None, "no_rope_layers": 3}, ["no_rope_layers: 3"]),
+        (
+            "smollm3",
+            {"layer_types": None, "no_rope_layers": None, "no_rope_layer_interval": "4"},
+            ["no_rope_layer_interval: '4'"],
+        ),
         ("qwen3_moe", {"mlp_only_layers": 1}, ["mlp_only_layers"]),
         ("qwen3_moe", {"decoder_sparse_step": 0}, ["decoder_sparse_step"]),
         ("qwen3_moe", {"num_experts": 3}, ["(4, 32)", "(3, 32)"]),
@@ -243,8 +263,15 @@ def test_a_key_that_is_needed_and_missing(folder, key):
         ("deepseek_v3", {"topk_method": "greedy"}, ["topk_method: 'greedy'", "'noaux_tc'"]),
         ("deepseek_v3", {"scoring_func": "softmax"}, ["scoring_func: 'softmax'"]),
         ("deepseek_v3", {"rope_interleave": False}, ["rope_interleave: False"]),
-        ("deepseek_v3", {"num_nextn_predict_layers": 1}, ["num_nextn_predict_layers: 1"]),
+        ("deepseek_v3", {"num_nextn_predict_layers": "1"}, ["num_nextn_predict_layers: '1'"]),
+        ("qwen2", {"num_nextn_predict_layers": 1}, ["num_nextn_predict_layers: 1"]),
         ("deepseek_v3", {"n_group": 3}, ["3"]),
+        ("deepseek_v3", {"num_key_value_heads": None, "num_attention_heads": None}, ["no num_attention_heads"]),
+        ("deepseek_v3", {"num_key_value_heads": None, "num_attention_heads": "4"}, ["num_attention_heads: '4'"]),
+        ("deepseek_v3", ropes("yarn", factor=4.0, mscale="1", mscale_all_dim=1.0), ["mscale: '1'"]),
+        ("deepseek_v3", ropes("yarn", factor=4.0, mscale=1.0, mscale_all_dim="1"), ["mscale_all_dim: '1'"]),
+        ("deepseek_v3", ropes("yarn", factor=4.0, mscale=1.0, mscale_all_dim=[1.0]), ["mscale_all_dim: [1.0]"]),
+        ("deepseek_v3", ropes("yarn", factor=4.0, mscale=1.0, mscale_all_dim=-8.0), ["mscale_all_dim: -8.0"]),
         ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, ["scale_attn_by_inverse_layer_idx: True"]),
         ("gpt2", {"add_cross_attention": True}, ["add_cross_attention: True"]),
         ("gpt2", {"n_head": 5}, ["(32, 96)", "(32, 90)"]),
@@ -252,6 +279,16 @@ def test_a_key_that_is_needed_and_missing(folder, key):
         ("phi3", ropes("yarn", factor=4.0), ["rope_type: 'yarn'", "longrope"]),
         ("phi3", ropes("longrope", short_factor=[1.0], long_factor=[1.0]), ["short"]),
         ("phi3", {"partial_rotary_factor": "0.5"}, ["partial_rotary_factor"]),
+        ("phi3", ropes("default", partial_rotary_factor=1e308) | dict.fromkeys(PART), ["partial_rotary_factor: 1e"]),
+        ("deepseek_v3", ropes("longrope", **FACTORS, mscale_all_dim=1.0), ["mscale_all_dim", "without a factor"]),
+        ("phi3", {"original_max_position_embeddings": "4096", **LONG}, ["original_max_position_embeddings: '4096'"]),
+        ("phi3", {"original_max_position_embeddings": [4096], **LONG}, ["original_max_position_embeddings: [4096]"]),
+        ("phi3", {"original_max_position_embeddings": 1, **LONG}, ["original_max_position_embeddings: 1"]),
+        (
+            "phi3",
+            ropes("longrope", **FACTORS, original_max_position_embeddings=1) | dict.fromkeys(TOP),
+            ["original_max_position_embeddings: 1", "above 1"],
+        ),
     ],
     ids=str,
 )  # fmt: skip
@@ -291,6 +328,19 @@ def test_an_index_that_names_a_file_elsewhere(shards, place):
     refused(shards, INDEX, f"{place!r}", "not in its folder")
 
 
+@pytest.mark.parametrize("place", ["a" * 300 + ".safetensors", "a\0b"])
+def test_an_index_that_names_a_file_as_none_can_be_called(shards, place):
+    listed(shards, **{Q.replace(".", "__"): place})
+    refused(shards, INDEX, "is missing")
+
+
+@pytest.mark.parametrize("name", ["config.json", INDEX])
+def test_a_link_that_leads_to_itself(shards, name):
+    (shards / name).unlink()
+    (shards / name).symlink_to(name)
+    refused(shards, name, "leads to itself")
+
+
 @pytest.mark.parametrize("places", [[], None, "a", {"a": 3}, {"a": None}, {"a": ["b"]}])
 def test_an_index_without_a_map(shards, places):
     (shards / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": places}))
@@ -310,7 +360,7 @@ def test_an_index_that_names_a_file_without_the_tensor(shards):
 
 def test_an_index_of_a_tensor_that_is_nowhere(shards):
     listed(shards, more=shard_of(shards, Q).name)
-    refused(shards, INDEX, "more", "does not hold it")
+    refused(shards, INDEX, "more", "but in none")
 
 
 def test_a_tensor_that_the_index_does_not_list(shards):
@@ -325,7 +375,8 @@ def test_a_tensor_in_two_files(shards):
     held = load_file(shard_of(shards, Q))
     other = next(file for file in shards.glob("*.safetensors") if file != shard_of(shards, Q))
     save_file(load_file(other) | {Q: held[Q] + 1}, other)
-    refused(shards, INDEX, Q)
+    line = refused(shards, INDEX, Q)
+    assert " and ".join(sorted([other.name, shard_of(shards, Q).name])) in line
 
 
 def test_a_tensor_of_another_shape(folder):
@@ -344,9 +395,41 @@ def test_a_tensor_too_much(folder):
     refused(folder, "q_proj.lora_A", "llama")
 
 
+def test_a_tensor_whose_name_steers_a_terminal(folder):
+    stored(folder, **{"\x1b[31m" + "a" * 300: torch.zeros(2)})
+    assert "\x1b" not in refused(folder, r"'\x1b[31maaa", "llama")
+
+
 def test_biases_that_the_config_does_not_tell(folder):
     stored(folder, **{Q.replace("weight", "bias"): torch.zeros(32)})
     refused(folder, "q_proj.bias")
+
+
+LATER = "model.layers.3.eh_proj.weight"  # of three layers the one after the last
+
+
+def of_later_tokens(peer, folder, layers):
+    """A tiny DeepSeek whose files hold one layer more, which guesses later tokens."""
+    shutil.copytree(peer("deepseek_v3").folder, folder)
+    stored(folder, **{LATER: torch.ones(32, 64)})
+    configured(folder, num_nextn_predict_layers=layers)
+    return folder
+
+
+def test_a_layer_for_later_tokens_is_left_out_and_told(peer, tmp_path):
+    model, whole = Model(of_later_tokens(peer, tmp_path / "more", 1)), Model(peer("deepseek_v3").folder)
+    (note,) = model.notes
+    assert "num_nextn_predict_layers: 1" in note and not whole.notes
+    mine, theirs = model.tensors(), whole.tensors()
+    assert mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in theirs)
+    family, config = family_of(model.anatomy, model.folder.config)
+    assert family is model.family and "num_nextn_predict_layers" not in config
+    assert config == whole.folder.config
+
+
+@pytest.mark.parametrize("layers", [0, None])
+def test_a_layer_for_later_tokens_that_the_config_does_not_tell(peer, tmp_path, layers):
+    refused(of_later_tokens(peer, tmp_path / "more", layers), LATER, "deepseek_v3")
 
 
 def test_a_tensor_too_few(folder):
@@ -382,6 +465,13 @@ QUANTIZED = [torch.int8, torch.uint8, torch.int64, torch.bool, torch.float8_e4m3
 def test_weights_that_are_no_floating_point_numbers(folder, dtype):
     stored(folder, **{Q: torch.ones(32, 32).to(dtype)})
     refused(folder, Q, str(dtype), "quantized", tensors=True)
+
+
+def test_experts_of_several_dtypes(peer, tmp_path):
+    folder = Path(shutil.copytree(peer("mixtral").folder, tmp_path / "one"))
+    name = "model.layers.1.block_sparse_moe.experts.{}.w3.weight"
+    stored(folder, **{name.format(2): load_file(folder / WEIGHTS)[name.format(2)].double()})
+    refused(folder, name.format(0), name.format(2), "float64", "float32", tensors=True)
 
 
 def test_a_tied_head_that_is_stored_all_the_same(folder):
@@ -427,12 +517,28 @@ def pickled(folder):
 
 
 def test_a_pickle_is_read_when_it_is_allowed_only(pickled, peer):
-    refused(pickled, "pytorch_model.bin", "--allow-pickle")
+    refused(pickled, "pytorch_model.bin", f"lmkit import {pickled} OUT --allow-pickle")
     model = Model(pickled, allow_pickle=True)
     network = model.build().eval()
     model.load_into(network)
     with torch.no_grad():
         torch.testing.assert_close(network.logits(network(rows())), peer("llama").logits, rtol=0, atol=1e-5)
+
+
+def test_a_pickle_of_before_zip_files_is_read_too(pickled, peer):
+    held = torch.load(pickled / "pytorch_model.bin")
+    (pickled / "pytorch_model.bin").rename(pickled.parent / "new.bin")  # which is mapped
+    whole = Model(peer("llama").folder).tensors()
+    torch.save(held, pickled / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+    old = Model(pickled, allow_pickle=True).tensors()
+    assert old.keys() == whole.keys() and all(torch.equal(old[name], whole[name]) for name in whole)
+
+
+def test_code_in_a_pickle_of_before_zip_files_is_not_run(pickled, tmp_path):
+    held = torch.load(pickled / "pytorch_model.bin") | {Q: Hostile(tmp_path / "was-run")}
+    torch.save(held, pickled / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+    refused(pickled, "pytorch_model.bin", "more than tensors", allow_pickle=True)
+    assert not (tmp_path / "was-run").exists()
 
 
 def test_safetensors_go_before_a_pickle(folder):

@@ -1,6 +1,8 @@
 """Weights in four and eight bits, read as transformers reads them."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -140,3 +142,27 @@ def test_scales_that_are_none_are_told(llama, scales, told):
     save_file({**held, **({f"{UP}.weight_scale_inv": scales} if scales is not None else {})}, llama / FILE)
     with pytest.raises(UserError, match=told):
         Model(llama).tensors()
+
+
+PEAK = """
+import resource
+import torch
+from lmkit.hf.packed import Mxfp4
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+torch.set_num_threads(1)
+codes, scales = torch.full((64, 512, 64, 16), 37, dtype=torch.uint8), torch.full((64, 512, 64), 127, dtype=torch.uint8)
+Mxfp4().unpacked(codes[:1], scales[:1])  # with what is loaded once
+before = peak()
+whole = Mxfp4().unpacked(codes, scales)
+print((peak() - before) / whole.nbytes)
+"""
+
+
+@pytest.mark.slow
+def test_experts_are_unpacked_into_their_place():
+    """128 MB of result, which is all that is held beside the codes and one expert."""
+    said = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
+    assert float(said.stdout) < 1.3

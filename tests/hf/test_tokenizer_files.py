@@ -11,6 +11,7 @@ from transformers import AutoTokenizer
 
 from lmkit.data.tokenizer import for_raw_text
 from lmkit.errors import UserError
+from lmkit.hf.importing import folder_of
 from lmkit.hf.tokens.files import TokenizerFiles, of_any_class, read, write
 from tests.hf.toy_tokenizers import CHAT, SHAPES, byte_level, save, texts
 
@@ -301,6 +302,14 @@ def test_a_damaged_folder_is_refused_in_one_line(tmp_path, why):
     assert "\n" not in str(refused.value)
     with pytest.raises(UserError, match="no folder"):
         read(folder / "nowhere")
+
+
+def test_a_folder_may_be_told_by_its_tokenizer_json(tmp_path):
+    folder = save(tmp_path / "in", byte_level(["<|endoftext|>"]))
+    assert folder_of(folder / "tokenizer.json") == folder_of(folder) == folder
+    (folder / "tokenizer.json").rename(folder / "tok.json")
+    with pytest.raises(UserError, match=r"tok\.json is a file, but not called tokenizer\.json"):
+        folder_of(folder / "tok.json")
 
 
 def test_a_template_is_written_nowhere_else(tmp_path):

@@ -145,6 +145,7 @@ VARIANTS: dict[str, tuple[str, Json]] = {
     "gpt_neox rotated whole": ("gpt_neox", {"rotary_pct": 1.0, **LINEAR, "tie_word_embeddings": True}),
     "gpt_neox rotated by half": ("gpt_neox", {"rotary_pct": 0.5}),
     "stablelm of StableLM 2 12B": ("stablelm", {"qk_layernorm": True, "use_parallel_residual": True}),
+    "stablelm with norms of another epsilon": ("stablelm", {"qk_layernorm": True, "layer_norm_eps": 0.1}),
     "stablelm of StableLM 2 1.6B": (
         "stablelm",
         {"use_qkv_bias": True, "partial_rotary_factor": 0.5, "num_key_value_heads": 4},

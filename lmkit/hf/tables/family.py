@@ -4,25 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lmkit.errors import UserError
+from lmkit.hf.shown import says
 from lmkit.hf.tables.anatomy import Anatomy
 from lmkit.hf.tables.entry import Entry, NotOfFamily
 from lmkit.hf.tables.keys import Is
+from lmkit.hf.tables.known import KNOWN
 from lmkit.hf.tables.rule import Rule
-from lmkit.hf.tables.values import Config
-
-# fmt: off
-KNOWN = frozenset((
-    "_attn_implementation_autoset", "_name_or_path", "architectures", "attention_dropout",
-    "attn_implementation", "auto_map", "bos_token_id", "cache_implementation", "chunk_size_feed_forward",
-    "dtype", "eos_token_id", "ignore_keys_at_rope_validation", "id2label", "initializer_range", "is_decoder",
-    "label2id", "model_type", "output_attentions", "output_hidden_states", "output_router_logits",
-    "pad_token_id", "pretraining_tp", "problem_type", "return_dict", "router_aux_loss_coef",
-    "router_jitter_noise", "tokenizer_class", "torch_dtype", "transformers_version", "unsloth_fixed",
-    "unsloth_version", "use_cache",
-))
-# fmt: on
-"""Keys of any config that say nothing of what a network computes: of its training, its tokens, its files."""
-
+from lmkit.hf.tables.values import Config, checked
 
 NO_TOKENS = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
 """Said, as transformers would take those of the family's first models where a config says none."""
@@ -40,6 +28,8 @@ class Family:
         prefix: what names of tensors begin with, all but the head's, and may lack in older files.
         known: keys that change nothing that is computed, beside those of any config.
         derived: patterns of tensors that may lie in a file although they follow from the config, such as masks.
+        later: the key of how many layers come after the last, which guess later tokens and are left out; none if the
+            family has none.
     """
 
     name: str
@@ -49,6 +39,7 @@ class Family:
     prefix: str = "model."
     known: tuple[str, ...] = ()
     derived: tuple[str, ...] = ("*.rotary_emb.inv_freq",)
+    later: str | None = None
 
     def read(self, config: Config) -> Anatomy:
         """What a config describes.
@@ -56,17 +47,33 @@ class Family:
         Raises:
             UserError: it says what lmkit cannot represent, or does not know.
         """
-        told = {key for entry in self.keys for key in entry.theirs}
+        told = {key for entry in self.keys for key in entry.theirs} | {self.later}
         for key, value in config.items():
             if key not in told and key not in KNOWN and key not in self.known and value not in (None, False, [], {}):
                 raise UserError(
-                    f"config.json says {key}: {value!r}, which lmkit does not know in a {self.name}: if it changes "
+                    f"{says(key, value)}, which lmkit does not know in a {self.name}: if it changes "
                     "nothing that is computed take it out, else the folder cannot be imported"
                 )
         anatomy = Anatomy()
         for entry in self.keys:
             entry.read(config, anatomy)
+        self.left_out(config, anatomy)
         return anatomy.complete()
+
+    def left_out(self, config: Config, anatomy: Anatomy) -> range:
+        """The numbers of the layers that guess later tokens.
+
+        Raises:
+            UserError: the config does not say how many there are, but something else.
+        """
+        depth = len(anatomy.layers)
+        if self.later is None or config.get(self.later) is None:
+            return range(depth, depth)
+        return range(depth, depth + int(checked(config, self.later, int, least=0)))
+
+    def without_later(self, config: Config) -> Config:
+        """A config of the network alone."""
+        return {key: value for key, value in config.items() if key != self.later}
 
     def write(self, anatomy: Anatomy) -> Config:
         """The config of a network.

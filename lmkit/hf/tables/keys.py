@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from lmkit.errors import UserError
+from lmkit.hf.shown import brief, says
 from lmkit.hf.tables.anatomy import Anatomy
 from lmkit.hf.tables.entry import Entry, NotOfFamily, has, put, taken
 from lmkit.hf.tables.values import NEEDED, Config, Default, checked, value_of
@@ -110,9 +111,7 @@ class Must(Entry):
         """See `Entry`."""
         came = config.get(self.theirs[0], self.value)
         if came != self.value and (came is not None or self.value):  # null is as good as false
-            raise UserError(
-                f"config.json says {self.theirs[0]}: {came!r}, which lmkit cannot represent, only {self.value!r}"
-            )
+            raise UserError(f"{says(self.theirs[0], came)}, which lmkit cannot represent, only {brief(self.value)}")
 
     def write(self, anatomy: Anatomy, config: Config) -> None:
         """The value."""
@@ -141,7 +140,7 @@ class Cases(Entry):
             value = bool(config[self.theirs[0]])  # null is as good as false
         if not isinstance(value, str | bool) or value not in self.cases:
             known = ", ".join(map(repr, self.cases))
-            raise UserError(f"config.json says {self.theirs[0]}: {value!r}, which lmkit cannot represent, only {known}")
+            raise UserError(f"{says(self.theirs[0], value)}, which lmkit cannot represent, only {known}")
         for ours, said in self.cases[value].items():
             put(anatomy, ours, said, self.only)
 

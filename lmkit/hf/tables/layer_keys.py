@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lmkit.errors import UserError
+from lmkit.hf.shown import says
 from lmkit.hf.tables.anatomy import Anatomy
 from lmkit.hf.tables.entry import Entry, NotOfFamily
 from lmkit.hf.tables.values import Config, checked, value_of
@@ -41,7 +42,7 @@ class Windows(Entry):
         types = value_of(config, "layer_types", self.usual) if self.listed else self.usual(config)
         if not is_list(types, len(anatomy.layers)) or any(kind not in (FULL, SLIDING) for kind in types):
             raise UserError(
-                f"config.json says layer_types: {types!r}, but lmkit represents {len(anatomy.layers)} layers of "
+                f"{says('layer_types', types)}, but lmkit represents {len(anatomy.layers)} layers of "
                 f"{FULL} or {SLIDING}"
             )
         if window is None and SLIDING in types and (self.switch is None or config.get("layer_types")):
@@ -94,7 +95,7 @@ class DenseAmong(Entry):
         step = checked({"decoder_sparse_step": 1, **config}, "decoder_sparse_step", int)
         dense = value_of(config, "mlp_only_layers", [])
         if not is_list(dense):
-            raise UserError(f"config.json says mlp_only_layers: {dense!r}, but it has to be a list of layers' numbers")
+            raise UserError(f"{says('mlp_only_layers', dense)}, but it has to be a list of layers' numbers")
         for number, layer in enumerate(anatomy.layers):
             mixed = number not in dense and (number + 1) % step == 0
             layer["feed_forward"] = "MixtureOfExperts" if mixed else "Gated"
@@ -112,21 +113,28 @@ class NoPositions(Entry):
     theirs = ("no_rope_layers", "no_rope_layer_interval")
 
     def read(self, config: Config, anatomy: Anatomy) -> None:
-        """See `Entry`; a list of 1 for a layer with positions, 0 for one without."""
-        every = checked({"no_rope_layer_interval": 4, **config}, "no_rope_layer_interval", int)
-        usual = [int((number + 1) % every != 0) for number in range(len(anatomy.layers))]
-        rotated = value_of(config, "no_rope_layers", usual)
-        if not is_list(rotated, len(anatomy.layers)):
-            raise UserError(
-                f"config.json says no_rope_layers: {rotated!r}, not a list of {len(anatomy.layers)} numbers"
-            )
-        for number, layer in enumerate(anatomy.layers):
-            if not rotated[number]:
-                anatomy.layers[number] = without_position(layer) | {"position": "NoPosition"}
+        """See `Entry`."""
+        for number, known in enumerate(rotated(config, len(anatomy.layers))):
+            if not known:
+                anatomy.layers[number] = without_position(anatomy.layers[number]) | {"position": "NoPosition"}
 
     def write(self, anatomy: Anatomy, config: Config) -> None:
         """See `Entry`."""
         config["no_rope_layers"] = [int(layer["position"] != "NoPosition") for layer in anatomy.layers]
+
+
+def rotated(config: Config, depth: int) -> list[Any]:
+    """Which layers know positions: 1 for one that does, 0 for one that does not.
+
+    Raises:
+        UserError: the config says something else.
+    """
+    every = checked({"no_rope_layer_interval": 4, **config}, "no_rope_layer_interval", int)
+    usual = [int((number + 1) % every != 0) for number in range(depth)]
+    found = value_of(config, "no_rope_layers", usual)
+    if not is_list(found, depth):
+        raise UserError(f"{says('no_rope_layers', found)}, not a list of {depth} numbers")
+    return list(found)
 
 
 def is_list(value: Any, length: int | None = None) -> bool:

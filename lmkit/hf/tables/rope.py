@@ -5,10 +5,12 @@ from types import MappingProxyType
 from typing import Any
 
 from lmkit.errors import UserError
+from lmkit.hf.shown import says
 from lmkit.hf.tables.anatomy import Anatomy
 from lmkit.hf.tables.entry import Entry
 from lmkit.hf.tables.layer_keys import FULL, SLIDING, kind_of, without_position
-from lmkit.hf.tables.rope_parameters import NAMES, check_whole, parameters_of_all, position, told, width_of
+from lmkit.hf.tables.rope_checks import check_whole, told
+from lmkit.hf.tables.rope_parameters import NAMES, parameters_of_all, position, width_of
 from lmkit.hf.tables.values import Config
 
 
@@ -22,6 +24,7 @@ class Rope(Entry):
         share_key: that of the part.
         kinds: every `rope_type` that the family knows.
         usual: the rope parameters where a config has none.
+        original: the original context where a config says none beside them, whatever they say; none for what they say.
     """
 
     def __init__(
@@ -32,9 +35,10 @@ class Rope(Entry):
         share_key: str = "partial_rotary_factor",
         kinds: tuple[str, ...] = tuple(NAMES),
         usual: Mapping[str, Any] = MappingProxyType({}),
+        original: int | None = None,
     ) -> None:
         self.theta, self.share, self.base_key, self.share_key, self.kinds = theta, share, base_key, share_key, kinds
-        self.usual = usual
+        self.usual, self.original = usual, original
         self.theirs = ("rope_parameters", "rope_scaling", base_key, share_key, "original_max_position_embeddings")
 
     def read(self, config: Config, anatomy: Anatomy) -> None:
@@ -44,10 +48,12 @@ class Rope(Entry):
         share = config.get(self.share_key, self.share)
         if share is not None and given.setdefault("partial_rotary_factor", share) != share and self.share_key in config:
             raise UserError(
-                f"config.json says {self.share_key}: {share!r}, and another partial_rotary_factor in rope_parameters: "
+                f"{says(self.share_key, share)}, and another partial_rotary_factor in rope_parameters: "
                 "correct one of them"
             )
         check_whole(given, self.share)
+        beside = {"original_max_position_embeddings": self.original} if self.original else {}
+        config = {**beside, **config, "max_position_embeddings": anatomy.whole["context"]}
         for number, layer in enumerate(anatomy.layers):
             anatomy.layers[number] = without_position(layer) | position(given, width_of(layer), config, self.kinds)
 
@@ -77,7 +83,7 @@ class RopeByType(Entry):
 
     def read(self, config: Config, anatomy: Anatomy) -> None:
         """See `Entry`."""
-        given = told(config)
+        given, config = told(config), {**config, "max_position_embeddings": anatomy.whole["context"]}
         if FULL not in given and SLIDING not in given:
             whole = {"rope_theta": config.get("rope_theta"), **given}
             local = config.get(self.local_key) if self.local_key else whole["rope_theta"]

@@ -5,8 +5,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from lmkit.errors import UserError
+from lmkit.hf.shown import brief, plain, says
 from lmkit.hf.tables.entry import NotOfFamily
-from lmkit.hf.tables.values import Config, is_number
+from lmkit.hf.tables.rope_checks import WEIGHTS, check_numbers
+from lmkit.hf.tables.values import Config
 
 Parameters = dict[str, Any]
 
@@ -49,12 +51,7 @@ NAMES: dict[str, tuple[str, dict[str, str]]] = {
 """By `rope_type` our class, and its options by their keys."""
 
 _USUAL = {"beta_fast": 32.0, "beta_slow": 1.0, "truncate": True}
-_BASE = ("rope_theta", "partial_rotary_factor")
-_NUMBERS = (
-    *_BASE, "factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings", "beta_fast",
-    "beta_slow", "attention_factor",
-)  # fmt: skip
-_ELSEWHERE = ("rope_type", "type", "rope_theta", "partial_rotary_factor", "mscale", "mscale_all_dim", "factor")
+_ELSEWHERE = ("rope_type", "type", "rope_theta", "partial_rotary_factor", *WEIGHTS, "factor")
 
 
 def position(
@@ -68,11 +65,13 @@ def position(
     kind = given.get("rope_type") or given.get("type") or "default"
     kind = _FORMER.get(kind, kind) if isinstance(kind, str) else kind
     if kind not in kinds:
-        raise UserError(f"config.json says rope_type: {kind!r}, which lmkit cannot represent, only {', '.join(kinds)}")
+        raise UserError(f"{says('rope_type', kind)}, which lmkit cannot represent, only {', '.join(kinds)}")
     name, keys = NAMES[kind]
     if unknown := [key for key in given if key not in (*keys, *_ELSEWHERE) and kind != "default"]:
-        raise UserError(f"config.json says {unknown[0]} in its rope parameters, which lmkit does not know for {kind!r}")
-    _check_numbers(given)
+        raise UserError(
+            f"config.json says {plain(unknown[0])} in its rope parameters, which lmkit does not know for {brief(kind)}"
+        )
+    check_numbers(given)
     values = _closed(kind, given, config)
     found = {"position": name, "position.base": float(given["rope_theta"])}
     found["position.width"] = int(head_dim * (given.get("partial_rotary_factor") or 1.0))
@@ -119,41 +118,6 @@ def parameters_of_all(layers: list[dict[str, Any]], share: float | None, config:
     return found[0]
 
 
-def told(config: Config) -> Mapping[str, Any]:
-    """What a config says of rotations by either name.
-
-    Raises:
-        UserError: it is no object.
-    """
-    key = "rope_parameters" if config.get("rope_parameters") else "rope_scaling"
-    given = config.get(key) or {}
-    if not isinstance(given, Mapping):
-        raise UserError(f"config.json says {key}: {given!r}, but it has to be an object of keys and values")
-    return given
-
-
-def _check_numbers(given: Mapping[str, Any]) -> None:
-    """Looks whether all that has to be a number is one.
-
-    Raises:
-        UserError: one is not.
-    """
-    for key, value in given.items():
-        if key in _NUMBERS and not (is_number(value) and 0 < value < math.inf) and (value is not None or key in _BASE):
-            raise UserError(f"config.json says {key}: {value!r} in its rope parameters, but it has to be above 0")
-
-
-def check_whole(given: Mapping[str, Any], share: float | None) -> None:
-    """Refuses what transformers takes and fails at.
-
-    Raises:
-        UserError: a part of each head is to be rotated in a family that always rotates all of it.
-    """
-    part = given.get("partial_rotary_factor")
-    if share is None and part not in (None, 1.0):
-        raise UserError(f"config.json says partial_rotary_factor: {part!r}, but its family rotates all of each head")
-
-
 def mscale(factor: float, weight: float) -> float:
     """YaRN's 0.1 c ln(factor) + 1, by which DeepSeek weighs the scores."""
     return 0.1 * weight * math.log(factor) + 1.0 if factor > 1 else 1.0
@@ -171,6 +135,7 @@ def _closed(kind: str, given: Mapping[str, Any], config: Config) -> Parameters:
     original = (
         config.get("original_max_position_embeddings") or values.get("original_max_position_embeddings") or longest
     )
+    check_numbers({"original_max_position_embeddings": original})
     values["original_max_position_embeddings"] = original
     if kind == "yarn":
         values.setdefault("factor", longest / original)
@@ -178,6 +143,8 @@ def _closed(kind: str, given: Mapping[str, Any], config: Config) -> Parameters:
         usual = mscale(factor, weight) / mscale(factor, of_all) if weight and of_all else mscale(factor, 1.0)
         values.setdefault("attention_factor", usual)
     if kind == "longrope":
+        if original <= 1:
+            raise UserError(f"{says('original_max_position_embeddings', original)}, but it has to be above 1")
         factor = values.get("factor") or longest / original
         usual = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
         values.setdefault("attention_factor", usual)

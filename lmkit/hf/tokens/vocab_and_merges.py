@@ -47,7 +47,7 @@ def _refuse(files: FolderTexts, stated: object) -> None:
     there = sorted({path.name for pattern in _OTHERS for path in files.folder.glob(pattern)})
     if not there:
         raise UserError(
-            f"{files.folder} holds no tokenizer: give one by --tokenizer PATH, the path of a tokenizer.json"
+            f"{files.folder} holds no tokenizer: give one by --tokenizer PATH, a folder or the tokenizer.json in it"
         )
     of = f" of the class {stated}" if stated else ""
     call = f"AutoTokenizer.from_pretrained('{files.folder}').save_pretrained('{files.folder}')"

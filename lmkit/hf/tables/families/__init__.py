@@ -50,7 +50,7 @@ def family_of(anatomy: Anatomy, former: Config | None = None) -> tuple[Family, C
     """
     if former and (family := FAMILIES.get(str(former.get("model_type")))):
         if family.read(former) == anatomy:
-            return family, dict(former)
+            return family, family.without_later(former)
         try:
             return family, family.write(anatomy)
         except NotOfFamily:

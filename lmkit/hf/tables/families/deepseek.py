@@ -3,16 +3,18 @@
 Numbers that are rotated together lie side by side in its files, in pairs, and a half apart in ours.
 """
 
+from lmkit.errors import UserError
 from lmkit.hf.tables.anatomy import Anatomy
 from lmkit.hf.tables.binding import where
 from lmkit.hf.tables.entry import NotOfFamily
-from lmkit.hf.tables.families.llama import EMBEDDINGS, NORMS, RMS_NORM, SIZES, UNTIED, heads_of
+from lmkit.hf.tables.families.llama import EMBEDDINGS, NORMS, RMS_NORM, SILU, SIZES, UNTIED, heads_of
 from lmkit.hf.tables.families.qwen import DENSE, EXPERTS, IN_DENSE_LAYERS, MIXED
 from lmkit.hf.tables.family import Family
-from lmkit.hf.tables.keys import Cases, Is, Key, Must
+from lmkit.hf.tables.keys import Is, Key, Must
 from lmkit.hf.tables.layer_keys import DenseFirst
 from lmkit.hf.tables.rope import Rope
-from lmkit.hf.tables.rope_parameters import mscale, told
+from lmkit.hf.tables.rope_checks import told
+from lmkit.hf.tables.rope_parameters import mscale
 from lmkit.hf.tables.rules import Rename, Split, Transpose
 from lmkit.hf.tables.values import Config
 
@@ -29,6 +31,8 @@ class WeightedRope(Rope):
         for layer in anatomy.layers:
             usual = _usual_scale(layer)
             weight = given.get("mscale_all_dim") if layer["position"] != "Rotary" else None
+            if weight and "position.factor" not in layer:
+                raise UserError("config.json says mscale_all_dim in rope parameters of a kind without a factor")
             layer["attention.scale"] = usual * mscale(layer["position.factor"], weight) ** 2 if weight else usual
 
     def write(self, anatomy: Anatomy, config: Config) -> None:
@@ -85,7 +89,7 @@ DEEPSEEK_V3 = Family(
         Must("topk_method", "noaux_tc"),
         Must("scoring_func", "sigmoid"),
         Must("moe_layer_freq", 1),
-        Cases("hidden_act", {"silu": {"feed_forward.activation": "SiLU"}}, "silu"),
+        SILU,
         *RMS_NORM,
         UNTIED,
         WeightedRope(),
@@ -123,4 +127,5 @@ DEEPSEEK_V3 = Family(
         ),
     ),
     known=("head_dim", "qk_head_dim", "aux_loss_alpha", "seq_aux", "ep_size"),
+    later="num_nextn_predict_layers",
 )

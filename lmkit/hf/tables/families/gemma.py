@@ -1,7 +1,7 @@
 """Gemma 2 (arXiv:2408.00118) and the text models of Gemma 3 (arXiv:2503.19786)."""
 
 from lmkit.hf.tables.anatomy import Anatomy
-from lmkit.hf.tables.families.llama import ATTENTION, BIASES, EMBEDDINGS, FEED_FORWARD, HEADS, SIZES
+from lmkit.hf.tables.families.llama import ATTENTION, BIASES, EMBEDDINGS, FEED_FORWARD, HEADS, SIZES, TANH
 from lmkit.hf.tables.family import Family
 from lmkit.hf.tables.keys import ROOT_OF_ONE_OVER, Cases, Is, Key, Must
 from lmkit.hf.tables.layer_keys import FULL, SLIDING, Windows
@@ -9,7 +9,6 @@ from lmkit.hf.tables.rope import Rope, RopeByType
 from lmkit.hf.tables.rules import Rename
 from lmkit.hf.tables.values import Config, checked
 
-TANH = {"feed_forward.activation": "GELU", "feed_forward.activation.approximate": "tanh"}
 NORMS = (
     Rename("model.layers.{n}.input_layernorm.*", "blocks.{n}.attention_norm.*"),
     Rename("model.layers.{n}.post_attention_layernorm.*", "blocks.{n}.attention_out_norm.*"),
@@ -61,7 +60,10 @@ GEMMA2 = Family(
         Rope(),
     ),
     weights=(*EMBEDDINGS, *ATTENTION, *FEED_FORWARD, *NORMS),
-    known=("hidden_act",),  # which hidden_activation overrides
+    known=(
+        "hidden_act",  # which hidden_activation overrides
+        "sliding_window_size",  # which sliding_window overrides
+    ),
 )
 
 GEMMA3 = Family(

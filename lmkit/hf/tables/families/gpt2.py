@@ -1,5 +1,6 @@
 """GPT-2 (Radford et al. 2019), whose matrices are stored transposed, those of queries, keys and values as one."""
 
+from lmkit.hf.tables.families.llama import TANH, USUAL_SCALE, equal_share
 from lmkit.hf.tables.family import Family
 from lmkit.hf.tables.keys import Cases, Is, Key, Must
 from lmkit.hf.tables.rules import Rename, Split, Transpose
@@ -15,8 +16,8 @@ GPT2 = Family(
         Key("n_head", "heads"),
         Is("attention", "SelfAttention"),
         Is("attention.kv_heads", lambda anatomy: anatomy.whole["heads"]),
-        Is("attention.head_dim", lambda anatomy: anatomy.whole["dim"] // anatomy.whole["heads"]),
-        Is("attention.scale", lambda anatomy: (anatomy.whole["dim"] // anatomy.whole["heads"]) ** -0.5),
+        Is("attention.head_dim", equal_share),
+        USUAL_SCALE,
         Is("attention.bias", True),
         Is("attention.out_bias", True),
         Is("feed_forward", "MLP"),
@@ -24,8 +25,8 @@ GPT2 = Family(
         Cases(
             "activation_function",
             {
-                "gelu_new": {"feed_forward.activation": "GELU", "feed_forward.activation.approximate": "tanh"},
-                "gelu_pytorch_tanh": {"feed_forward.activation": "GELU", "feed_forward.activation.approximate": "tanh"},
+                "gelu_new": TANH,
+                "gelu_pytorch_tanh": TANH,
                 "gelu": {"feed_forward.activation": "GELU", "feed_forward.activation.approximate": "none"},
                 "relu": {"feed_forward.activation": "ReLU"},
             },

@@ -1,12 +1,11 @@
 """GPT-NeoX (arXiv:2204.06745) and Pythia (arXiv:2304.01373), whose queries, keys and values lie together by heads."""
 
-from lmkit.hf.tables.families.llama import HEADS, SIZES, UNTIED, USUAL_SCALE
+from lmkit.hf.tables.families.llama import HEADS, SIZES, TANH, UNTIED, USUAL_SCALE, equal_share
 from lmkit.hf.tables.family import Family
 from lmkit.hf.tables.keys import Cases, Is, Key
 from lmkit.hf.tables.rope import Rope
 from lmkit.hf.tables.rules import Rename, Split
 
-TANH = {"feed_forward.activation": "GELU", "feed_forward.activation.approximate": "tanh"}
 LAYER_NORM = (Is("norm", "LayerNorm"), Key("layer_norm_eps", "norm.eps", 1e-5))
 PARALLEL = Cases("use_parallel_residual", {True: {"block": "ParallelTwoNorms"}, False: {"block": "PreNorm"}}, True)
 
@@ -17,7 +16,7 @@ GPT_NEOX = Family(
         *SIZES,
         HEADS[0],
         Is("attention.kv_heads", lambda anatomy: anatomy.whole["heads"]),
-        Is("attention.head_dim", lambda anatomy: anatomy.whole["dim"] // anatomy.whole["heads"]),
+        Is("attention.head_dim", equal_share),
         USUAL_SCALE,
         Cases(
             "attention_bias",

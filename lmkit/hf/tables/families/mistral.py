@@ -8,13 +8,14 @@ from lmkit.hf.tables.families.llama import (
     LLAMA,
     NORMS,
     RMS_NORM,
+    SILU,
     SIZES,
     UNBIASED,
     UNTIED,
     USUAL_SCALE,
 )
 from lmkit.hf.tables.family import Family
-from lmkit.hf.tables.keys import Cases, Is, Key
+from lmkit.hf.tables.keys import Is, Key
 from lmkit.hf.tables.rope import Rope
 from lmkit.hf.tables.rules import Rename, Stack
 
@@ -42,7 +43,7 @@ MIXTRAL = Family(
         Key("num_local_experts", "feed_forward.experts"),
         Key("num_experts_per_tok", "feed_forward.active"),
         Key("intermediate_size", "feed_forward.hidden"),
-        Cases("hidden_act", {"silu": {"feed_forward.activation": "SiLU"}}, "silu"),
+        SILU,
         Is("norm", "RMSNorm"),
         Key("rms_norm_eps", "norm.eps", 1e-5),
         UNTIED,

@@ -22,7 +22,7 @@ PHI3 = Family(
         UNTIED,
         Must("full_attn_mod", 1),
         Must("interpolate_factor", 1),
-        Rope(share=1.0, kinds=("default", "longrope")),
+        Rope(share=1.0, kinds=("default", "longrope"), original=4096),
     ),
     weights=(
         *EMBEDDINGS,

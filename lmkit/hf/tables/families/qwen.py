@@ -11,12 +11,13 @@ from lmkit.hf.tables.families.llama import (
     LLAMA,
     NORMS,
     RMS_NORM,
+    SILU,
     SIZES,
     UNTIED,
     USUAL_SCALE,
 )
 from lmkit.hf.tables.family import Family
-from lmkit.hf.tables.keys import Cases, Is, Key
+from lmkit.hf.tables.keys import Is, Key
 from lmkit.hf.tables.layer_keys import FULL, SLIDING, DenseAmong, Windows
 from lmkit.hf.tables.rope import Rope
 from lmkit.hf.tables.rules import Rename, Stack
@@ -89,7 +90,7 @@ QWEN3_MOE = Family(
         Key("num_experts_per_tok", "feed_forward.active", only=MIXED),
         Key("moe_intermediate_size", "feed_forward.hidden", only=MIXED),
         Key("norm_topk_prob", "feed_forward.router.normalise", False, only=MIXED),
-        Cases("hidden_act", {"silu": {"feed_forward.activation": "SiLU"}}, "silu"),
+        SILU,
         *RMS_NORM,
         UNTIED,
         Rope(),

@@ -3,17 +3,14 @@
 from lmkit.hf.tables.families.llama import BIASES, GATED, HEADS, LLAMA, RMS_NORM, SIZES, USUAL_SCALE
 from lmkit.hf.tables.family import Family
 from lmkit.hf.tables.keys import Key
-from lmkit.hf.tables.layer_keys import FULL, SLIDING, NoPositions, Windows
+from lmkit.hf.tables.layer_keys import FULL, SLIDING, NoPositions, Windows, rotated
 from lmkit.hf.tables.rope import Rope
 from lmkit.hf.tables.values import Config
 
 
 def where_not_rotated(config: Config) -> list[str]:
     """Windows in the layers that know no positions, as where a config does not list them."""
-    rotated = config.get("no_rope_layers") or [
-        (number + 1) % (config.get("no_rope_layer_interval") or 4) for number in range(config["num_hidden_layers"])
-    ]
-    return [FULL if one else SLIDING for one in rotated]
+    return [FULL if one else SLIDING for one in rotated(config, config["num_hidden_layers"])]
 
 
 SMOLLM3 = Family(

@@ -1,5 +1,6 @@
 """StableLM (arXiv:2402.17834): Llama with LayerNorm, and a quarter of each head rotated."""
 
+from lmkit.hf.tables.anatomy import Anatomy
 from lmkit.hf.tables.families.gpt_neox import LAYER_NORM
 from lmkit.hf.tables.families.llama import (
     ATTENTION,
@@ -11,18 +12,31 @@ from lmkit.hf.tables.families.llama import (
     SIZES,
     UNTIED,
     USUAL_SCALE,
+    equal_share,
 )
 from lmkit.hf.tables.family import Family
 from lmkit.hf.tables.keys import Cases, Is, Key
 from lmkit.hf.tables.rope import Rope
 from lmkit.hf.tables.rules import Rename
+from lmkit.hf.tables.values import Config
 
 OWN_NORMS = {
     "attention.qk_norm": "LayerNorm",
     "attention.qk_norm.bias": False,
-    "attention.qk_norm.eps": 1e-5,
     "attention.qk_norm_over": "own",
 }
+
+
+class NormsOfHeads(Cases):
+    """Norms of each head's queries and keys, or none, by the same epsilon as all others."""
+
+    def read(self, config: Config, anatomy: Anatomy) -> None:
+        """See `Entry`."""
+        super().read(config, anatomy)
+        for layer in anatomy.layers:
+            if layer["attention.qk_norm"]:
+                layer["attention.qk_norm.eps"] = anatomy.whole["norm.eps"]
+
 
 STABLELM = Family(
     name="stablelm",
@@ -30,13 +44,13 @@ STABLELM = Family(
     keys=(
         *SIZES,
         *HEADS[:2],
-        Is("attention.head_dim", lambda anatomy: anatomy.whole["dim"] // anatomy.whole["heads"]),
+        Is("attention.head_dim", equal_share),
         USUAL_SCALE,
         Key("use_qkv_bias", "attention.bias", False),
         Is("attention.out_bias", False),
-        Cases("qk_layernorm", {False: {"attention.qk_norm": None}, True: OWN_NORMS}, False),
-        *GATED,
         *LAYER_NORM,
+        NormsOfHeads("qk_layernorm", {False: {"attention.qk_norm": None}, True: OWN_NORMS}, False),
+        *GATED,
         Cases("use_parallel_residual", {False: {"block": "PreNorm"}, True: {"block": "Parallel"}}, False),
         UNTIED,
         Rope(share=0.25),
