@@ -44,6 +44,11 @@ class Folder:
         self.config: dict[str, Any] = {key: value for key, value in config.items() if key != PACKED}
         self._places = _places(texts, allow_pickle)
         self._pairs = self.packing.pairs(self._places) if self.packing else {}
+        if self.packing and not self._pairs:
+            raise UserError(
+                f"{CONFIG} in {path} says {PACKED} ({self.packing.method}), but no tensor is packed so: take the "
+                f"key out if the weights are as they were before, or {AGAIN}"
+            )
 
     @property
     def names(self) -> list[str]:
@@ -142,7 +147,11 @@ def _listed(texts: FolderTexts, index: str, form: type[TensorFile]) -> dict[str,
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise UserError(f"{plain(missing[0])}{others} of the {len(names)} files in {index} is missing: {AGAIN}")
     files = {name: form(folder / name) for name in names}
-    places = {tensor: file for file in files.values() for tensor in file.names}
+    places: dict[str, TensorFile] = {}
+    for file in files.values():
+        if twice := next((tensor for tensor in file.names if tensor in places), None):
+            raise UserError(f"{plain(twice)} is in {places[twice].path.name} and in {file.path.name}: {AGAIN}")
+        places |= dict.fromkeys(file.names, file)
     for tensor in {**told, **places}:
         if places.get(tensor) is not files.get(told.get(tensor, "")):
             held = [plain(name) for name, file in files.items() if tensor in file.names]

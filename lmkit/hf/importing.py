@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 import yaml
+from tokenizers import Tokenizer
 
 from lmkit import checkpoints
 from lmkit.checkpoints import KEY, NETWORK
@@ -31,7 +32,7 @@ class Imported(NamedTuple):
         bytes: of its weights.
         dtypes: of its weights.
         packing: how they were packed in the folder, such as `mxfp4`; none if they were not.
-        notes: what has been left out, a line each.
+        notes: what has been left out or does not fit together, a line each.
     """
 
     family: str
@@ -83,7 +84,7 @@ def import_folder(
         sum(tensor.nbytes for tensor in tensors),
         tuple(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors})),
         model.folder.packing.method if model.folder.packing else None,
-        model.notes,
+        (*model.notes, *_beyond(files, model)),
     )
 
 
@@ -100,6 +101,15 @@ def folder_of(path: Path) -> Path:
             f"{path} is a file, but not called {tokenizer_files.TOKENIZER}: give a file of that name, or its folder"
         )
     return path.parent
+
+
+def _beyond(files: TokenizerFiles, model: Model) -> list[str]:
+    """Whether the tokenizer has ids that the network has no rows for."""
+    rows = model.shapes["embedding.weight"].size(0)
+    most = max(Tokenizer.from_str(files.tokenizer).get_vocab(with_added_tokens=True).values())
+    if most < rows:
+        return []
+    return [f"the tokenizer has ids up to {most}, but the network has {rows} rows: it reads no text with the others"]
 
 
 def kept_of(model: Model, files: TokenizerFiles) -> dict[str, Any]:

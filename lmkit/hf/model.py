@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from lmkit.errors import UserError
+from lmkit.hf.files import AGAIN
 from lmkit.hf.folder import Folder
 from lmkit.hf.own_code.reading import OWN, recipe_in
 from lmkit.hf.shown import says
@@ -44,6 +45,12 @@ class Model:
         self.family, config = _family(self.folder.config), self.folder.config
         anatomy = None if self.family is OWN else self.family.read(config)
         self.recipe: dict[str, Any] = recipe_of(anatomy) if anatomy else recipe_in(config)
+        depth = self.recipe["init_args"].get("depth")
+        if isinstance(depth, int) and depth > len(self.folder.names):  # before they are all made
+            raise UserError(
+                f"config.json in {path} describes {depth} layers, but its files hold {len(self.folder.names)} tensors: "
+                f"{AGAIN}"
+            )
         blank = self._blank()
         shapes = blank.state_dict()
         self.anatomy: Anatomy = anatomy or anatomy_of(self.recipe, blank)

@@ -4,8 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
+from lmkit.errors import UserError
 from lmkit.hf.tables.anatomy import OF_A_LAYER, Anatomy
 from lmkit.hf.tables.values import Config
+
+MOST_LAYERS = 10_000
+"""Of any network, so that a number that is none does not fill the memory."""
 
 
 class NotOfFamily(Exception):
@@ -43,6 +47,8 @@ def put(anatomy: Anatomy, ours: str, value: Any, only: str | None = None) -> Non
     if not of_a_layer(ours):
         anatomy.whole[ours] = value
     if ours == "depth":
+        if value > MOST_LAYERS:
+            raise UserError(f"config.json describes {value} layers, but no network has more than {MOST_LAYERS}")
         anatomy.layers = [{} for _ in range(value)]
     for layer in anatomy.layers if of_a_layer(ours) else ():
         if only is None or has(layer, ours, only):
