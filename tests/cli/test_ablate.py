@@ -377,7 +377,7 @@ def test_equal_time_is_measured(ablate, jobs, monkeypatch):
         (["--swap=data.batch_size=8,0"], ["the arm batch_size=0: data.batch_size is 0: give 1 or more"]),
         (["--swap=model.optimizer.lr=1e-3,-1"], ["the arm lr=-1: the optimizer cannot be made", "-1"]),
         (["--swap=data.validation_fraction=0.2,0.4"], ["fraction=0.4 are not measured alike (each has another valid"]),
-        (["--swap=trainer.limit_val_batches=2,4"], ["(trainer.limit_val_batches is 2.0 and 4.0)"]),
+        (["--swap=trainer.limit_val_batches=2,4"], ["(trainer.limit_val_batches is 2 and 4)"]),
         (["--swap=data.context=32,16"], ["(data.context is 32 and 16)", "without trainer.limit_val_batches"]),
         ([*SWAP, "--seeds=5000000000"], ["--seeds is 5000000000, but there are 4294967296 seeds"]),
         ([*SWAP, "--seeds=0"], ["--seeds is 0"]),
