@@ -9,6 +9,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_info
 from tokenizers import Tokenizer
 
 from lmkit.cli.recipes import Recipes
@@ -28,7 +29,10 @@ def start_of(recipes: Recipes) -> Start | None:
     goes_on = any(argument.partition("=")[0] == "--ckpt_path" for argument in recipes.arguments)
     if recipes.init_from is None or (goes_on and not Path(recipes.init_from).exists()):
         return None
-    return start_from(recipes.init_from)
+    start = start_from(recipes.init_from)
+    for note in start.notes:
+        rank_zero_info(f"{recipes.init_from}: {note}")
+    return start
 
 
 def with_network(arguments: Sequence[str], start: Start) -> list[str]:

@@ -27,10 +27,12 @@ class Start(ABC):
     Attributes:
         recipe: of the network that they are of.
         plugins: what it needs.
+        notes: what has been left out, a line each.
     """
 
     recipe: dict[str, Any]
     plugins: list[str]
+    notes: tuple[str, ...] = ()
 
     @abstractmethod
     def load_into(self, network: nn.Module) -> None:
@@ -59,7 +61,7 @@ class FromFolder(Start):
 
     def __init__(self, path: Path) -> None:
         self._model = Model(path)
-        self.recipe, self.plugins = self._model.recipe, []
+        self.recipe, self.plugins, self.notes = self._model.recipe, [], self._model.notes
 
     def load_into(self, network: nn.Module) -> None:
         """See `Start`."""

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from lmkit.errors import UserError
 from lmkit.hf.model import Model
+from lmkit.hf.start import start_from
 from lmkit.hf.tables.families import family_of
 from tests.hf.peers import made, rows
 
@@ -423,6 +424,7 @@ def test_a_layer_for_later_tokens_is_left_out_and_told(peer, tmp_path):
     model, whole = Model(of_later_tokens(peer, tmp_path / "more", 1)), Model(peer("deepseek_v3").folder)
     (note,) = model.notes
     assert "num_nextn_predict_layers: 1" in note and not whole.notes
+    assert start_from(model.folder.path).notes == (note,)
     mine, theirs = model.tensors(), whole.tensors()
     assert mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in theirs)
     family, config = family_of(model.anatomy, model.folder.config)
