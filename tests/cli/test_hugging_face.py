@@ -277,6 +277,10 @@ def test_a_network_that_went_with_its_own_code_comes_back(run, fitting, differen
         ("norm", '{"class_path": "antigravity.fly"}', "names the class"),
         ("pattern", "- antigravity.fly", "names the class '- antigravity.fly'"),
         ("norm", "class_path", "names the class 'class_path'"),
+        ("norm", "x" * 999, "names the class 'xxx"),
+        ("norm", {"class_path": "Decoder"}, "describes no network that can be built"),
+        ("depth", 10**9, "layers, but its files hold"),
+        ("depth", "three", "describes no network that can be built"),
         ("norm", {"class_path": ["os"]}, "names the class \"['os']\""),
         ("depth", 3, "lacks network.blocks.2"),
         ("heads", 5, "describes no network that can be built"),
@@ -288,7 +292,7 @@ def test_nothing_is_built_of_what_is_not_known(run, differential, option, value,
     if option:
         config["recipe"]["init_args"][option] = value
     else:
-        del config["recipe"]
+        del config["recipe"]["init_args"]
     Path("folder/config.json").write_text(json.dumps(config))
     Path("class_path").write_text("class_path: antigravity.fly")
     code, _, errors = run("import", "folder", "imported", f"--plugins={differential}")

@@ -78,7 +78,7 @@ def is_card(path: Path) -> bool:
 
 
 def _front_matter(facts: CardFacts) -> str:
-    fields: dict[str, Any] = {**license_fields(facts.license)}
+    fields: dict[str, Any] = dict(license_fields(facts.license))
     library = "peft" if facts.base else "transformers"
     fields |= {"library_name": library, "pipeline_tag": "text-generation"}
     fields["tags"] = ["lmkit", *(["conversational"] if facts.chat else []), *([] if facts.family else ["custom_code"])]
@@ -99,16 +99,12 @@ def _introduction(facts: CardFacts) -> str:
     else:
         lines += [
             "`transformers` does not have its architecture, so that the modelling code is in this folder. To load it is"
-            f" to run that code: read it first. It needs {_listed(('torch (2.11 or later)', *facts.packages))} and"
+            f" to run that code: read it first. It needs {', '.join(('torch (2.11 or later)', *facts.packages))} and"
             " transformers, and not lmkit."
         ]
     if facts.license is None:
         lines += ["No license was named when it was exported."]
     return "\n".join(lines)
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(names)
 
 
 def _headed(heading: str, rows: Mapping[str, str], said: str = "") -> list[str]:

@@ -22,7 +22,7 @@ OWN = Family(
 )
 """Whose config holds a recipe, and whose tensors are called as the network's are."""
 
-_WORD = re.compile(r"[\w-]*")
+_WORD = re.compile(r"[\w-]{0,99}")  # no longer than a file's name may be
 
 
 def recipe_in(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def recipe_in(config: Mapping[str, Any]) -> dict[str, Any]:
         UserError: there is none, or it names what is not known here, which a parser would import.
     """
     recipe = config.get("recipe")
-    if not isinstance(recipe, dict) or "class_path" not in recipe:
+    if not isinstance(recipe, dict) or "class_path" not in recipe or not isinstance(recipe.get("init_args"), dict):
         raise UserError("config.json says model_type: 'lmkit' but holds no recipe: get the file again")
     parts = {f"{cls.__module__}.{cls.__qualname__}": cls for kind in KINDS for cls in concrete(kind)}
     known = {path: cls.__name__ if is_own(cls) else path for path, cls in parts.items()}

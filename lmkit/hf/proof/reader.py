@@ -101,8 +101,8 @@ def unread_template(tokenizer: Any) -> str | None:
             tokenizer.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False)
     except TemplateSyntaxError as error:
         return str(error)
-    except Exception:
-        pass
+    except Exception:  # by which templates ask for other roles, or for tools
+        return None
     return None
 
 
