@@ -171,6 +171,7 @@ def test_an_interrupted_run_goes_on_to_the_same_number(ablate, run, toy, jobs, m
     assert float(table("runs.csv")[0]["bits_per_byte"]) == final("runs/whole")
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_repeated_and_other_options_are_refused(ablate, jobs, monkeypatch):
     jobs.faked = ["1", "2"]
     assert ablate(*SWAP, "--seeds=2")[0] == 0

@@ -160,6 +160,7 @@ def test_other_commands_read_the_run(run, toy):
     assert mean == pytest.approx(reached, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_what_reads_a_run_leaves_its_record(run, toy):
     assert run("fit", "-c", RECIPE, *toy)[0] == 0
     record = Path("runs/gpt-small/version_0/config.yaml")

@@ -12,7 +12,8 @@ _GENERATION = (
 
 KNOWN = frozenset((
     "_attn_implementation", "_attn_implementation_autoset", "_flash_attn_2_enabled", "_name_or_path",
-    "architectures", "attention_dropout", "attn_implementation", "auto_map", "bos_token_id", "cache_implementation", "chunk_size_feed_forward",
+    "architectures", "attention_dropout", "attn_implementation",
+    "auto_map", "bos_token_id", "cache_implementation", "chunk_size_feed_forward",
     "decoder_start_token_id", "dtype", "eos_token_id", "finetuning_task", "gradient_checkpointing",
     "ignore_keys_at_rope_validation", "id2label", "initializer_range", "is_decoder",
     "is_llama_config",  # nanotron's, as in SmolLM 2
