@@ -5,16 +5,27 @@ With B sequences a step, R ranks, A accumulated micro-batches and b = B / (A * R
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count, islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from lmkit.data.order import Order
-from lmkit.data.packing import Batch, Rows
 from lmkit.errors import UserError
+
+
+class IndexedRows(Protocol):
+    """Rows by number, of which batches are made."""
+
+    def __len__(self) -> int:
+        """How many there are, 1 or more."""
+        ...
+
+    def batch(self, indices: Iterable[int]) -> Any:
+        """The rows of these numbers; what lies past the last one is filled with what counts for nothing."""
+        ...
 
 
 class Share(NamedTuple):
@@ -41,10 +52,10 @@ class Share(NamedTuple):
         return batch_size // parts
 
 
-class TrainStream(IterableDataset[Batch]):
+class TrainStream(IterableDataset[Any]):
     """This rank's micro-batches without end, the same for any number of workers."""
 
-    def __init__(self, rows: Rows, order: Order, batch_size: int, share: Share, start_sample: int = 0) -> None:
+    def __init__(self, rows: IndexedRows, order: Order, batch_size: int, share: Share, start_sample: int = 0) -> None:
         """`batch_size` is in sequences a step over all ranks; `start_sample` is the first one, of the whole run."""
         self.rows, self.order, self.batch_size, self.share = rows, order, batch_size, share
         self.micro_batch_size = share.micro_batch_size(batch_size)
@@ -55,7 +66,7 @@ class TrainStream(IterableDataset[Batch]):
         """Makes every iteration that begins later, in any worker, begin at this sample."""
         self._start.fill_(sample)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Any]:
         """Yields micro-batches; worker w of W yields number w, w + W, and so on."""
         start = int(self._start)
         for number in count(*_worker()):
@@ -65,7 +76,7 @@ class TrainStream(IterableDataset[Batch]):
             yield self.rows.batch(self.order[sample] for sample in range(first, first + self.micro_batch_size))
 
 
-class TrainLoader(DataLoader[Batch]):
+class TrainLoader(DataLoader[Any]):
     """Begins each iteration at the sample that the run has reached: Lightning iterates anew after every epoch."""
 
     def __init__(self, stream: TrainStream, reached: Callable[[], int], workers: int) -> None:
@@ -78,13 +89,13 @@ class TrainLoader(DataLoader[Batch]):
         return super().__iter__()
 
 
-class ValidationStream(IterableDataset[Batch]):
+class ValidationStream(IterableDataset[Any]):
     """All rows once over all ranks: rank r of R reads rows r, r + R, and so on, in micro-batches.
 
     What is missing to give every rank the same number of full batches is filled with rows that have no target.
     """
 
-    def __init__(self, rows: Rows, micro_batch_size: int, share: Share) -> None:
+    def __init__(self, rows: IndexedRows, micro_batch_size: int, share: Share) -> None:
         """`micro_batch_size` is in sequences, on each rank."""
         self.rows, self.micro_batch_size, self.share = rows, micro_batch_size, share
 
@@ -92,7 +103,7 @@ class ValidationStream(IterableDataset[Batch]):
         """How many micro-batches every rank reads."""
         return math.ceil(len(self.rows) / (self.share.ranks * self.micro_batch_size))
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Any]:
         """Yields micro-batches; worker w of W yields number w, w + W, and so on."""
         step = self.share.ranks * self.micro_batch_size
         first, workers = _worker()
