@@ -24,6 +24,8 @@ from lmkit.registry import build, load_plugins
 from lmkit.transforms import Transform, transformed
 
 KEY = "lmkit"
+CHAT = "chat"
+"""Where what is kept under `KEY` has how conversations were written, if the network was trained on some."""
 NETWORK = "network."
 """What the names of a network's tensors begin with in a checkpoint, which is of a task."""
 

@@ -1,9 +1,11 @@
 """Shows what the network writes: a text after each validation."""
 
+from typing import Any
+
 from lightning import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from lmkit.inference import Sampler, complete
+from lmkit.inference import Sampler, go_on
 from lmkit.network import Decoder
 from lmkit.tasks import Task
 
@@ -12,7 +14,8 @@ class Samples(Callback):
     """Logs a text sample to TensorBoard after each validation, always from the same prompt and draws.
 
     Args:
-        prompt: the text to continue; empty starts a new document.
+        prompt: the text to continue; empty starts a new document. Of a chat: the question to answer; empty takes the
+            first that the data holds out.
         count: the most tokens to generate.
         temperature: divides the logits; 0 takes the most likely token.
     """
@@ -39,7 +42,23 @@ class Samples(Callback):
         training = network.training
         network.eval()
         sampler = Sampler(self.temperature, seed=0)
-        pieces = complete(network, data.tokenizer, data.end_of_document, self.prompt, sampler, self.count)
-        text = self.prompt + "".join(piece for (piece,) in pieces)
+        pieces = go_on(network, data.tokenizer, *self._begin(data), sampler, self.count)
+        text = self._told(data) + "".join(piece for (piece,) in pieces)
         network.train(training)
+        return text
+
+    def _begin(self, data: Any) -> tuple[list[int], tuple[int, ...]]:
+        """The tokens to continue, and those that end it: of a chat, a question that is not learned."""
+        if not hasattr(data, "chat"):
+            text = data.tokenizer.encode(self.prompt, add_special_tokens=False).ids
+            return [data.end_of_document, *text], (data.end_of_document,)
+        if self.prompt:
+            return data.chat.prompt([{"role": "user", "content": self.prompt}]), data.chat.stops
+        return data.sample_prompt(), data.chat.stops
+
+    def _told(self, data: Any) -> str:
+        """What stands before the continuation."""
+        if not hasattr(data, "chat"):
+            return self.prompt
+        text: str = data.tokenizer.decode(self._begin(data)[0], skip_special_tokens=False)
         return text

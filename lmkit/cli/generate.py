@@ -10,7 +10,7 @@ from lmkit.checkpoints import find, rebuild
 from lmkit.cli.parser import Parser
 from lmkit.errors import UserError
 from lmkit.inference import Sampler, complete
-from lmkit.network import Decoder
+from lmkit.network import Decoder, Network
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -23,10 +23,7 @@ def run(arguments: Sequence[str]) -> None:
             raise UserError(f"--{name} is {options[name]}: give 1 or more")
     sampler = Sampler(options.temperature, options.top_k, options.top_p, options.seed)
     rebuilt = rebuild(find(options.checkpoint), tuple(options.plugins))
-    if not isinstance(rebuilt.network, Decoder):
-        kind = type(rebuilt.network).__name__
-        raise UserError(f"{options.checkpoint} holds a network of class {kind}, but only a Decoder continues texts")
-    network = rebuilt.network.to(_device(options.device))
+    network = check_decoder(rebuilt.network, options.checkpoint).to(device_of(options.device))
     tokens = len(rebuilt.tokenizer.encode(options.prompt, add_special_tokens=False).ids)
     if tokens > network.context:
         print(f"lmkit: the prompt has {tokens} tokens, of which the network reads the last ones", file=sys.stderr)
@@ -41,14 +38,14 @@ def run(arguments: Sequence[str]) -> None:
         options.cached,
     )
     if options.samples == 1:
-        _write(options.prompt)
+        write(options.prompt)
         for (piece,) in pieces:
-            _write(piece)
-        _write("\n")
+            write(piece)
+        write("\n")
         return
     texts = ["".join(sample) for sample in zip(*pieces, strict=True)]
     for number, text in enumerate(texts, 1):
-        _write(f"--- sample {number}\n{options.prompt}{text}\n")
+        write(f"--- sample {number}\n{options.prompt}{text}\n")
 
 
 def _parser() -> Parser:
@@ -71,7 +68,24 @@ def _parser() -> Parser:
     return parser
 
 
-def _device(name: str) -> torch.device:
+def check_decoder(network: Network, where: str) -> Decoder:
+    """The network, if it continues texts.
+
+    Raises:
+        UserError: it does not.
+    """
+    if not isinstance(network, Decoder):
+        kind = type(network).__name__
+        raise UserError(f"{where} holds a network of class {kind}, but only a Decoder continues texts")
+    return network
+
+
+def device_of(name: str) -> torch.device:
+    """The device of this name; `auto` is an accelerator if there is one.
+
+    Raises:
+        UserError: it is not here.
+    """
     if name == "auto":
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:
@@ -82,6 +96,7 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _write(text: str) -> None:
+def write(text: str) -> None:
+    """Writes to standard output at once, to a terminal without what could lead it astray."""
     sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
     sys.stdout.flush()

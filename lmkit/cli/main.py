@@ -17,6 +17,7 @@ COMMANDS = {
     "test": ("trainer", "measure a checkpoint on the test documents (of Text: those of validation)"),
     "predict": ("trainer", "write the loss of each row of text to predictions.jsonl"),
     "generate": ("generate", 'continue a text: lmkit generate runs/gpt-small --prompt "def read("'),
+    "chat": ("chat", "talk with a network that has learned conversations: lmkit chat runs/sft"),
     "import": ("import_folder", "take in a Hugging Face folder: lmkit import Llama-3.2-1B llama"),
     "export": ("export", "write a Hugging Face folder, and prove it: lmkit export runs/gpt-small gpt-small-hf"),
     "plugins": ("plugins", "list the parts there are, show one, or write a new one: lmkit plugins list norm"),

@@ -14,11 +14,17 @@ from tokenizers import Tokenizer
 
 from lmkit.cli.recipes import Recipes
 from lmkit.data import tokenizer as tokenizing
+from lmkit.data.chat_templates import ChatTemplate
+from lmkit.data.chat_templates.encoder import ChatEncoder
 from lmkit.data.prepare import cache_root
 from lmkit.data.whole_folder import whole_folder
 from lmkit.errors import UserError
 from lmkit.hf.start import Start, start_from
 from lmkit.hf.tokens.files import TokenizerFiles, write
+from lmkit.registry import build
+
+ROWS = 64
+"""The number of a network's token ids is raised to a multiple of it, which matrix products like."""
 
 LEADING = ("-c", "--config", "--model")
 """Options that the network has to come after: they say which task takes it, and their network is replaced."""
@@ -58,6 +64,7 @@ def settle(config: Any, start: Start | None) -> None:
     """
     if start:
         _take_tokenizer(config.data, start)
+        _make_room(config.model, config.data)
     elif (told := config.model.get("init_args", {}).get("init_from")) and not config.ckpt_path:
         raise UserError(f"model.init_from is {told!r}, but is said too late to be heard: give --model.init_from={told}")
 
@@ -79,6 +86,28 @@ def _take_tokenizer(data: Any, start: Start) -> None:
         options["tokenizer"] = str(_kept(start.tokenizer()))
     else:
         _check_same_tokens(options["tokenizer"], start.tokenizer())
+
+
+def _make_room(model: Any, data: Any) -> None:
+    """Gives the network rows for the tokens that a chat template of the recipe writes, and its start does not know.
+
+    Args:
+        model: the recipe's, parsed.
+        data: the recipe's, parsed.
+    """
+    options, network = data.get("init_args", {}), model.init_args.network.get("init_args", {})
+    if not options.get("template") or not options.get("tokenizer") or "vocab_size" not in network:
+        return
+    template = build(ChatTemplate, options["template"].as_dict())
+    tokenizer, end = tokenizing.load_with_end(options["tokenizer"])
+    needed = tokenizing.vocab_size_used(ChatEncoder(template, tokenizer, end).tokenizer)
+    if needed > network["vocab_size"]:
+        rows = -(-needed // ROWS) * ROWS
+        rank_zero_info(
+            f"{template.name} writes tokens that the network does not know: its vocab_size of {network['vocab_size']} "
+            f"becomes {rows}"
+        )
+        network["vocab_size"] = rows
 
 
 def _kept(files: TokenizerFiles) -> Path:

@@ -203,7 +203,8 @@ class CLI(LightningCLI):
         measures = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
         prompt = "def read(" if isinstance(getattr(self.datamodule, "source", None), StandardLibrary) else "The"
         decodes = isinstance(self.model.network, Decoder)
-        following = [f'lmkit generate {self.folder} --prompt "{prompt}"'] if decodes else []
+        use = f"lmkit chat {self.folder}" if hasattr(self.datamodule, "chat") else None
+        following = [use or f'lmkit generate {self.folder} --prompt "{prompt}"'] if decodes else []
         if any(isinstance(logger, TensorBoardLogger) for logger in self.trainer.loggers):
             following.append(f"tensorboard --logdir {self.root}")
         print(report(measures, xz, samples.text, heading, following))

@@ -1,6 +1,6 @@
 """A model of a Hugging Face folder: its family, its network's recipe, its weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,11 @@ class Model:
 
     def load_into(self, network: nn.Module) -> None:
         """Fills a network of this recipe, on any device and in any dtype, sharded or whole, tensor by tensor."""
-        self._ties.read(self.folder, Placed(network.state_dict()))
+        self.fill(network.state_dict())
+
+    def fill(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Fills the tensors of such a network."""
+        self._ties.read(self.folder, Placed(tensors))
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """All weights by lmkit's names, in the dtypes of the files."""

@@ -5,15 +5,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from lmkit import checkpoints
-from lmkit.checkpoints import KEY
+from lmkit.checkpoints import CHAT, KEY
 from lmkit.errors import UserError
 from lmkit.hf.importing import IMPORTED, kept_of
 from lmkit.hf.model import Model
+from lmkit.hf.more_tokens import fill_new_rows, known_rows
 from lmkit.hf.tokens import files as tokenizer_files
+from lmkit.hf.tokens.chatting import with_chat
 from lmkit.hf.tokens.files import TokenizerFiles
 from lmkit.hf.tokens.made_here import from_lmkit
 from lmkit.registry import build
@@ -36,11 +39,15 @@ class Start(ABC):
 
     @abstractmethod
     def load_into(self, network: nn.Module) -> None:
-        """Fills a network of that recipe.
+        """Fills a network of that recipe, which may have more token ids.
 
         Raises:
             UserError: the network is another one.
         """
+
+    @abstractmethod
+    def key(self) -> Any:
+        """What tells these weights from others without reading them: names, sizes and times of files."""
 
     @abstractmethod
     def tokenizer(self) -> TokenizerFiles:
@@ -65,8 +72,15 @@ class FromFolder(Start):
 
     def load_into(self, network: nn.Module) -> None:
         """See `Start`."""
-        _check_same(network, self._model.shapes, self._model.folder.path)
-        self._model.load_into(network)
+        own = network.state_dict()
+        known = known_rows(own, self._model.shapes)
+        _check_same(known, self._model.shapes, self._model.folder.path)
+        self._model.fill(known)
+        fill_new_rows(own, self._model.shapes)
+
+    def key(self) -> Any:
+        """See `Start`."""
+        return [_stamp(path) for path in sorted(self._model.folder.path.iterdir()) if path.is_file()]
 
     def tokenizer(self) -> TokenizerFiles:
         """See `Start`."""
@@ -100,8 +114,16 @@ class FromCheckpoint(Start):
         """See `Start`."""
         transforms = self._kept["recipe"]["model"]["init_args"].get("transforms") or []
         state = merged_state(checkpoints.weights(self._held), build(list[Transform], transforms))
-        _check_same(network, state, self.path)
-        network.load_state_dict(state)
+        own = network.state_dict()
+        _check_same(known_rows(own, state), state, self.path)
+        with torch.no_grad():
+            for name, tensor in known_rows(own, state).items():
+                tensor.copy_(state[name])
+        fill_new_rows(own, state)
+
+    def key(self) -> Any:
+        """See `Start`."""
+        return [_stamp(self.path)]
 
     def tokenizer(self) -> TokenizerFiles:
         """See `Start`."""
@@ -125,13 +147,17 @@ def start_from(path: str | Path) -> Start:
     return FromFolder(path) if (path / "config.json").is_file() else FromCheckpoint(checkpoints.find(path))
 
 
-def _check_same(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+def _stamp(path: Path) -> list[Any]:
+    stat = path.stat()
+    return [path.name, stat.st_size, stat.st_mtime_ns]
+
+
+def _check_same(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: Path) -> None:
     """Compares the names and shapes of a network's tensors with those that are to fill it.
 
     Raises:
         UserError: they differ.
     """
-    own = network.state_dict()
     for name in {**own, **tensors}:
         if name not in own or name not in tensors or own[name].shape != tensors[name].shape:
             one, other = (tuple(held[name].shape) if name in held else "none" for held in (own, tensors))
@@ -143,6 +169,13 @@ def _check_same(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -
 
 def files_of(kept: dict[str, Any], context: int) -> TokenizerFiles:
     """The tokenizer's files of what a checkpoint keeps: those that were imported, or those of one made here."""
+    chat = kept.get(CHAT)
     if imported := kept.get(IMPORTED):
-        return TokenizerFiles(**imported["files"])
-    return from_lmkit(Tokenizer.from_str(kept["tokenizer"]), kept["end_of_document"], context)
+        files = TokenizerFiles(**imported["files"])
+        return with_chat(files, chat) if chat else files
+    tokenizer = Tokenizer.from_str(kept["tokenizer"])
+    if chat is None:
+        return from_lmkit(tokenizer, kept["end_of_document"], context)
+    template = chat["template"]
+    told = template["text"], template["end_of_turn"], tuple(template["special_tokens"])
+    return from_lmkit(tokenizer, kept["end_of_document"], context, *told)

@@ -1,6 +1,7 @@
 """Inference: from a prompt to text."""
 
-from lmkit.inference.generate import complete, generate
+from lmkit.inference.conversation import Conversation
+from lmkit.inference.generate import complete, generate, go_on
 from lmkit.inference.sampling import Sampler
 
-__all__ = ["Sampler", "complete", "generate"]
+__all__ = ["Conversation", "Sampler", "complete", "generate", "go_on"]

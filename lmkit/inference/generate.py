@@ -1,6 +1,6 @@
 """Generation: one token after another, each computed once thanks to the cache."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import torch
 from tokenizers import Tokenizer
@@ -62,15 +62,33 @@ def complete(
     Yields:
         The new piece of each sample, empty where it has ended or a character is not whole yet.
     """
-    device = next(network.parameters()).device
     ids = [end_of_document, *tokenizer.encode(prompt, add_special_tokens=False).ids]
-    tokens = torch.tensor([ids] * samples, device=device)
+    return go_on(network, tokenizer, ids, (end_of_document,), sampler, count, samples, cached)
+
+
+def go_on(
+    network: Decoder,
+    tokenizer: Tokenizer,
+    ids: Sequence[int],
+    stops: Collection[int],
+    sampler: Sampler,
+    count: int = 128,
+    samples: int = 1,
+    cached: bool = True,
+) -> Iterator[list[str]]:
+    """Continues tokens, `samples` times at once, until one of `stops` comes or `count` tokens are out.
+
+    Yields:
+        The new piece of each sample, empty where it has ended or a character is not whole yet.
+    """
+    device = next(network.parameters()).device
+    tokens = torch.tensor([[*ids]] * samples, device=device)
     streams = [DecodeStream(skip_special_tokens=True) for _ in range(samples)]
     ended = [False] * samples
     for chosen in generate(network, tokens, sampler, count, cached):
         pieces = [""] * samples
         for i, token in enumerate(chosen.tolist()):
-            ended[i] = ended[i] or token == end_of_document
+            ended[i] = ended[i] or token in stops
             if not ended[i]:
                 pieces[i] = streams[i].step(tokenizer, token) or ""
         yield pieces

@@ -3,6 +3,7 @@
 from lmkit.tasks.denoising import Denoising
 from lmkit.tasks.masked import MaskedLanguageModel
 from lmkit.tasks.pretraining import Pretraining
+from lmkit.tasks.sft import SFT
 from lmkit.tasks.task import Task
 
-__all__ = ["Denoising", "MaskedLanguageModel", "Pretraining", "Task"]
+__all__ = ["SFT", "Denoising", "MaskedLanguageModel", "Pretraining", "Task"]

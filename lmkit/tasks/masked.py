@@ -6,17 +6,14 @@ from typing import Any, ClassVar
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
-from lmkit.data.packing import IGNORE, Batch
+from lmkit.data.packing import Batch
 from lmkit.errors import UserError
 from lmkit.network import Encoder
 from lmkit.optim import Schedule, WarmupCosine
 from lmkit.tasks.corruption import draw_number, mask
 from lmkit.tasks.task import Task
-from lmkit.tasks.token_losses import row_losses, token_loss
+from lmkit.tasks.token_losses import of_targets, row_losses, token_loss
 from lmkit.transforms import Transform
-
-STEP = 64
-"""The head is given multiples of so many tokens: kernels that are made for one shape (oneDNN's) are few then."""
 
 
 class MaskedLanguageModel(Task):
@@ -56,11 +53,7 @@ class MaskedLanguageModel(Task):
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The loss in nats summed over the hidden tokens, and their number."""
-        hidden, targets = self._read(batch)
-        hidden, targets = hidden.flatten(0, 1), targets.flatten()
-        predicted = targets != IGNORE  # a few: the head is computed for them, and for others up to a whole multiple
-        few = predicted.int().argsort(descending=True, stable=True)[: _up(int(predicted.sum()))]
-        return token_loss(self.network, hidden[few][None], targets[few][None], self.chunk)
+        return token_loss(self.network, *of_targets(*self._read(batch)), self.chunk)
 
     def states(self, network: Any, tokens: Tensor) -> list[Tensor]:
         """Those of the hidden tokens."""
@@ -80,8 +73,3 @@ class MaskedLanguageModel(Task):
         known = getattr(self._datamodule, "vocab_size_used", last)  # an id of no text would tell that it was drawn
         tokens, targets = mask(batch.inputs, batch.targets, last, known, self.share, draw_number(self))
         return self.network(tokens, batch.documents), targets
-
-
-def _up(count: int) -> int:
-    """The next multiple of `STEP`."""
-    return -(-count // STEP) * STEP

@@ -20,6 +20,7 @@ from lmkit.optim import Constant, Schedule, WarmupCosine, decay_by_rank
 from lmkit.tasks.checks import check_data, check_finite, check_scaling, check_trainer, rehearse
 from lmkit.tasks.compiling import compile_blocks
 from lmkit.tasks.regulation import after_step, figures, side_loss
+from lmkit.tasks.tally import Tally
 from lmkit.transforms import Transform, transformed
 
 DIVISOR = 1024.0
@@ -42,6 +43,9 @@ class Task(LightningModule):
     measures_bytes: ClassVar[bool] = True
     """Whether the loss is that of every token of a text, so that its bits per byte can be told."""
 
+    measures_tokens: ClassVar[bool] = True
+    """Whether the loss is one of tokens, so that it has a perplexity."""
+
     network: Network
 
     def __init__(
@@ -55,10 +59,10 @@ class Task(LightningModule):
     ) -> None:
         super().__init__()
         self._network, self._optimizer, self._schedule, self._compile = network, optimizer, schedule, compile
-        self._transforms = transforms
-        self.init_from = init_from
+        self.transforms = transforms or []
+        self.init_from = self.origin = init_from
         self.validation_loss = MeanMetric()
-        self._sums: Tensor | None = None  # loss and count so far; no buffer, which bf16 would round
+        self._trained, self._measured = Tally(), Tally()
 
     def loss(self, batch: Any) -> tuple[Tensor, Tensor]:
         """The loss in nats summed over the batch's valid tokens, and their number; what a task is.
@@ -68,6 +72,16 @@ class Task(LightningModule):
         """
         # not abstract, because the parser prints help for parts of the base class too
         raise UserError(f"{type(self).__name__} has no loss: choose a task such as Pretraining, by --model=Pretraining")
+
+    def note(self, name: str, total: Tensor, count: Tensor) -> None:
+        """Has a mean be logged beside the loss, as `train/NAME` of an optimizer step and `val/NAME` of a validation.
+
+        Args:
+            name: of the figure.
+            total: its sum over a batch.
+            count: of what it is the sum.
+        """
+        (self._trained if self.training else self._measured).add(name, total, count)
 
     def training_loss(self, batch: Any) -> tuple[Tensor, Tensor, Tensor | float]:
         """The same, and what is added to it in training only, also summed over the valid tokens."""
@@ -80,10 +94,14 @@ class Task(LightningModule):
 
     def build(self) -> None:
         """Builds the network, fills it if it starts from another, and transforms it."""
+        self.network = self.started(self.init_from)
+
+    def started(self, start: str | None) -> Network:
+        """A network, filled from a start if there is one, and transformed."""
         network = self._network()
-        if self.init_from is not None:
-            start_from(self.init_from).load_into(network)
-        self.network = transformed(network, self._transforms)
+        if start is not None:
+            start_from(start).load_into(network)
+        return transformed(network, self.transforms)
 
     def states(self, network: Any, tokens: Tensor) -> list[Tensor]:
         """All hidden states (1, .., D) that are made logits of in training, for a row of tokens (1, T)."""
@@ -147,14 +165,13 @@ class Task(LightningModule):
     def training_step(self, batch: Any) -> Tensor:
         """The micro-batch's summed loss and its layers' own, divided by a constant."""
         loss, count, beside = self.training_loss(batch)
-        sums = torch.stack([loss.detach().float(), count.float()])
-        self._sums = sums if self._sums is None else self._sums + sums
+        self._trained.add("loss", loss, count)
         return (loss + beside) / DIVISOR
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Brings gradients from Lightning's mean over micro-batches to the mean over valid tokens; clips; logs."""
-        loss, count = self.trainer.strategy.reduce(self._sums, reduce_op="sum")
-        self._sums = None
+        means = self._trained.take(self._add_up)
+        _, count = means["loss"]
         factor = DIVISOR * self.trainer.accumulate_grad_batches * self.trainer.world_size / count.clamp(min=1)
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients) * factor
@@ -165,11 +182,12 @@ class Task(LightningModule):
         scaled = str(self.trainer.precision) == "16-mixed"  # whose scaler skips a lost step and goes on
         if step % self.trainer.log_every_n_steps == 0 and not scaled:  # type: ignore[attr-defined]
             check_finite("gradients are", norm, step)  # which waits for the device, as logging does
-        self.log("train/loss", loss / count.clamp(min=1), prog_bar=True)
+        for name, (mean, _) in means.items():
+            self.log(f"train/{name}", mean, prog_bar=name == "loss")
         self.log("train/gradient_norm", norm)
         self.log("train/learning_rate", optimizer.param_groups[0]["lr"])
         self.log_dict({f"layers/{name}": value for name, value in figures(self).items()})
-        after_step(self, lambda tensor: self.trainer.strategy.reduce(tensor, reduce_op="sum"))
+        after_step(self, self._add_up)
 
     def configure_gradient_clipping(
         self,
@@ -221,7 +239,12 @@ class Task(LightningModule):
 
     def _make(self) -> Network:
         """A network, transformed."""
-        return transformed(self._network(), self._transforms)
+        return transformed(self._network(), self.transforms)
+
+    def _add_up(self, tensor: Tensor) -> Tensor:
+        """The sum over all ranks."""
+        total: Tensor = self.trainer.strategy.reduce(tensor, reduce_op="sum")
+        return total
 
     def _log_measures(self, stage: str, prog_bar: bool = False) -> None:
         loss = self.validation_loss.compute()
@@ -229,6 +252,10 @@ class Task(LightningModule):
         if self.trainer.state.fn == "fit":  # before a checkpoint is written over a good one
             check_finite("validation loss is", loss, self.trainer.global_step)
         self.log(f"{stage}/loss", loss, prog_bar=prog_bar)
+        for name, (mean, _) in self._measured.take(self._add_up).items():
+            self.log(f"{stage}/{name}", mean)
+        if not self.measures_tokens:
+            return
         self.log(f"{stage}/perplexity", loss.exp())
         bytes_per_token = getattr(self._datamodule, "bytes_per_token", None)
         if bytes_per_token and self.measures_bytes:

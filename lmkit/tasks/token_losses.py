@@ -3,8 +3,22 @@
 import torch
 from torch import Tensor
 
+from lmkit.data.packing import IGNORE
 from lmkit.losses import chunked_cross_entropy
 from lmkit.network import Network
+
+STEP = 64
+"""The head is given multiples of so many tokens: kernels that are made for one shape (oneDNN's) are few then."""
+
+
+def of_targets(hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Hidden states (B, T, D) and targets (B, T) of the tokens that have a target: (1, N, D) and (1, N), with a few
+    others up to a whole multiple. The head is computed for them alone.
+    """
+    hidden, targets = hidden.flatten(0, 1), targets.flatten()
+    valid = targets != IGNORE
+    few = valid.int().argsort(descending=True, stable=True)[: -(-int(valid.sum()) // STEP) * STEP]
+    return hidden[few][None], targets[few][None]
 
 
 def token_loss(network: Network, hidden: Tensor, targets: Tensor, chunk: int) -> tuple[Tensor, Tensor]:

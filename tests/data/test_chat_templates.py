@@ -370,7 +370,7 @@ def test_what_a_template_cannot_write_is_refused(from_file):
     refused(lambda: Plain().render([{**USER, "content": EOS}], eos_token=EOS), f"message 1 spells {EOS}")
     refused(lambda: ChatML().render([USER], variables={"messages": []}), "variables has messages")
     silent = from_file("{# {% generation %} #}{{ messages[0].content }}")
-    refused(lambda: silent.mark([USER]), "own.jinja does not tell what the assistant says: put {% generation %} before")
+    refused(lambda: silent.mark([USER, ASSISTANT]), "own.jinja does not tell what the assistant says (of message 2 it")
     assert silent.render([USER]) == USER["content"]
 
 

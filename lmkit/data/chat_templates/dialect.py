@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 from jinja2 import Template, nodes
@@ -116,7 +117,7 @@ def mark(text: str, values: Mapping[str, Any]) -> Marked:
     """
     values = {"strftime_now": datetime.now().strftime} | dict(values)  # one time for both texts
     plain = render(text, values)
-    opening, closing = [letter for letter in map(chr, range(0xE000, 0xF900)) if letter not in plain][:2]
+    opening, closing = islice((letter for letter in map(chr, range(0xE000, 0xF900)) if letter not in plain), 2)
     pieces = re.split(f"([{opening}{closing}])", render(text, {**values, MARKS: (opening, closing)}))
     spans, start, at, depth = list[tuple[int, int]](), 0, 0, 0
     lost = "".join(pieces[::2]) != plain

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lmkit.data.chat_templates import dialect
+from lmkit.data.chat_templates.beginnings import mark_by_beginnings
 from lmkit.data.chat_templates.conversation import check_messages, check_spelling, check_tools
 from lmkit.data.chat_templates.dialect import Marked
 from lmkit.data.chat_templates.failures import told
@@ -85,19 +86,18 @@ class ChatTemplate(ABC):
     ) -> Marked:
         """As `render`, with the spans of characters that the assistant says, its end of turn included: what is trained.
 
+        A template without `{% generation %}` is asked for the beginnings of the conversation, one after another.
+
         Raises:
             UserError: it is no conversation that the template can write, or the template does not tell the spans.
         """
         values = self._values(messages, tools, add_generation_prompt, bos_token, eos_token, variables)
-        if not self._tells():
-            raise UserError(
-                f"{self.name} does not tell what the assistant says: put {{% generation %}} before it, and "
-                "{% endgeneration %} behind it and its end of turn"
-            )
         if not eos_token and "eos_token" in self.text:
             raise UserError(f"{self.name} ends turns by eos_token, but none is given: give the tokenizer's")
         with told(self.name):
-            return dialect.mark(self.text, values)
+            if dialect.tells_generation(self.text):
+                return dialect.mark(self.text, values)
+            return mark_by_beginnings(self.text, values, self.end_of_turn or eos_token)
 
     def example(self) -> str:
         """A short conversation as it is written, what of that is trained, and which tokens it takes."""

@@ -13,11 +13,11 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from lmkit.data.chat_templates.end_of_turn import end_of_turn
 from lmkit.data.folder_texts import FolderTexts
 from lmkit.data.named_tokens import FILES, id_of, named
 from lmkit.data.tokenizer import end_of_document
 from lmkit.errors import UserError
-from lmkit.hf.tokens.end_of_turn import end_of_turn
 from lmkit.hf.tokens.vocab_and_merges import from_vocab_and_merges
 
 TOKENIZER, CONFIG, GENERATION, TOKENS = (

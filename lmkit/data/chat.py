@@ -1,0 +1,192 @@
+"""The LightningDataModule for conversations: packed into rows without padding, the assistant's tokens to learn."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from numpy.typing import NDArray
+
+from lmkit.data.best_fit import best_fit
+from lmkit.data.chat_templates import ChatTemplate
+from lmkit.data.chat_templates.dialect import Marked
+from lmkit.data.chat_templates.encoder import ChatEncoder, Encoded, TrainOn
+from lmkit.data.conversations import Conversation, RowFormat
+from lmkit.data.corpus.sources import STANDARD_LIBRARY
+from lmkit.data.example_data import ExampleData
+from lmkit.data.examples import ExampleStore
+from lmkit.data.packing import IGNORE, Batch
+from lmkit.data.prepare_examples import Example, ExamplePreparation, Maker
+from lmkit.data.rows import RowSource, row_source_of
+from lmkit.data.rows.standard_library import StandardLibraryChats
+from lmkit.errors import UserError
+
+
+class Chat(ExampleData):
+    """Conversations, whole ones packed into rows of which little is padding; no token sees another conversation's.
+
+    The order of training is a function of the seed and the data alone. Test and predict read the validation rows.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 (the signature is the configuration)
+        self,
+        source: RowSource | str | Path = STANDARD_LIBRARY,
+        validation_source: RowSource | str | Path | None = None,
+        validation_fraction: float = 0.05,
+        template: ChatTemplate | None = None,
+        tokenizer: str | None = None,
+        format: RowFormat | None = None,
+        columns: dict[str, str] | None = None,
+        train_on: TrainOn = "assistant",
+        too_long: Literal["cut", "drop"] = "cut",
+        strict: bool = False,
+        context: int = 256,
+        batch_size: int = 32,
+        seed: int = 0,
+        workers: int = 0,
+    ) -> None:
+        """Keeps the settings; nothing is read yet.
+
+        Args:
+            source: A file, folder or glob of .jsonl, .json or .parquet, "stdlib", or any source of rows.
+            validation_source: The same, to validate on; none holds out rows of `source`.
+            validation_fraction: Share of the rows of `source` held out where there is no `validation_source`.
+            template: Writes conversations, such as `ChatML`; none for the tokenizer's own, or else `Plain`.
+            tokenizer: Path of a tokenizer.json or its folder; none trains one, or takes that of `model.init_from`.
+            format: Of the rows, such as `ShareGPT`; none finds it by their keys.
+            columns: The rows' own names for keys of the format, as in {question: prompt}; none where they are alike.
+            train_on: Tokens to learn: those of the "assistant", of its "last" turn only, or "all".
+            too_long: Whether conversations longer than a row are "cut" by whole turns from their end, or "drop"ped.
+            strict: Whether the first faulty row ends the run; else faulty rows are left out, counted and told.
+            context: Tokens a row.
+            batch_size: Rows an optimizer step, over all ranks and accumulated micro-batches.
+            seed: Chooses the order of the training rows.
+            workers: Processes that read batches on each rank; 0 reads in the main one. Never changes the batches.
+        """
+        preparation = ExamplePreparation(
+            row_source_of(source, StandardLibraryChats),
+            None if validation_source is None else row_source_of(validation_source, StandardLibraryChats),
+            validation_fraction,
+            tokenizer,
+            template,
+            format,
+            columns,
+            strict,
+            Turns(context, train_on, too_long),
+        )
+        super().__init__(preparation, context, batch_size, seed, workers)
+
+    def setup(self, stage: str) -> None:
+        """Opens what `prepare_data` made, and says how full the rows are."""
+        super().setup(stage)
+        rows = self.rows(self.train)
+        rank_zero_info(
+            f"  {rows.tokens} tokens in {len(rows)} rows of {self.context}: {rows.filled:.1%} are no padding"
+        )
+
+    def rows(self, store: ExampleStore) -> "PackedRows":
+        """Rows of whole conversations."""
+        return PackedRows(store, self.context, self.end_of_document)
+
+
+class Turns(Maker):
+    """Conversations as examples.
+
+    Args:
+        context: tokens of a row, that a conversation has to fit into.
+        train_on: tokens to learn.
+        too_long: what becomes of those that do not fit.
+    """
+
+    kind, pieces, noun = Conversation, 1, "conversations"
+
+    def __init__(self, context: int, train_on: TrainOn, too_long: Literal["cut", "drop"]) -> None:
+        self.context, self.train_on, self.too_long = context, train_on, too_long
+
+    def marked(self, encoder: ChatEncoder, value: Conversation) -> list[Marked]:
+        """See `Maker`."""
+        return [encoder.mark(value.messages, value.tools)]
+
+    def example(
+        self, encoder: ChatEncoder, value: Conversation, texts: Sequence[Marked], encoded: Sequence[Encoded]
+    ) -> Example:
+        """See `Maker`."""
+        whole = _learnable(encoded[0])
+        if len(whole.ids) - 1 <= self.context:
+            return Example([whole], _bytes(texts[0], encoder, self.train_on))
+        ends = [n for n, message in enumerate(value.messages, 1) if message["role"] == "assistant"]
+        for end in reversed(ends[:-1] if self.too_long == "cut" else []):
+            text = encoder.mark(value.messages[:end], value.tools)
+            (part,) = map(_learnable, encoder.encode([text], self.train_on))
+            if len(part.ids) - 1 <= self.context:
+                return Example([part], _bytes(text, encoder, self.train_on), cut=True)
+        raise UserError(
+            f"the conversation has {len(whole.ids)} tokens, and a row takes {self.context}: give a longer data.context"
+        )
+
+
+class PackedRows:
+    """Rows of whole examples of one piece, by best fit.
+
+    Args:
+        store: of the examples.
+        context: tokens a row T.
+        pad: the id that fills up; it has no target, and no example sees it.
+
+    Attributes:
+        tokens: of all examples.
+        filled: the share of the rows that they take.
+    """
+
+    def __init__(self, store: ExampleStore, context: int, pad: int) -> None:
+        self._store, self._context, self._pad = store, context, pad
+        lengths = store.lengths[:, 0] - 1  # the last token is a target only
+        self._plan = best_fit(lengths.tolist(), context)
+        self.tokens = int(lengths.sum())
+        self.filled = self.tokens / max(len(self._plan) * context, 1)
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self._plan)
+
+    def batch(self, indices: Iterable[int]) -> Batch:
+        """The rows of these numbers; what lies past the last one is padding."""
+        rows = [self._row(self._plan[index] if index < len(self) else []) for index in indices]
+        return Batch(*(torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True)))
+
+    def _row(self, examples: Sequence[int]) -> tuple[NDArray[np.int64], ...]:
+        inputs = np.full(self._context, self._pad, np.int64)
+        targets = np.full(self._context, IGNORE, np.int64)
+        documents = np.full(self._context, len(examples), np.int64)
+        start = 0
+        for number, example in enumerate(examples):
+            (piece,) = self._store[example]
+            end = start + len(piece.ids) - 1
+            inputs[start:end] = piece.ids[:-1]
+            targets[start:end] = np.where(piece.trained[1:], piece.ids[1:], IGNORE)
+            documents[start:end] = number
+            start = end
+        return inputs, targets, documents
+
+
+def _learnable(encoded: Encoded) -> Encoded:
+    """A conversation up to the last token that is learned.
+
+    Raises:
+        UserError: there is none.
+    """
+    learned = np.flatnonzero(encoded.trained[1:])
+    if not len(learned):
+        raise UserError("nothing of the conversation is learned: let the assistant say something")
+    end = int(learned[-1]) + 2
+    return Encoded(encoded.ids[:end], encoded.trained[:end])
+
+
+def _bytes(text: Marked, encoder: ChatEncoder, train_on: TrainOn) -> int:
+    """Bytes of the text that is learned, without the tokens by which turns end."""
+    if train_on == "all":
+        return len(text.text.encode())
+    spans = text.spans[-1:] if train_on == "last" else text.spans
+    return sum(len(text.text[a:b].removesuffix(encoder.end_of_turn).encode()) for a, b in spans)

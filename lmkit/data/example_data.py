@@ -1,0 +1,87 @@
+"""What data modules of encoded examples have in common: prepared once, opened, and streamed as rows."""
+
+import json
+from abc import abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from lmkit.data import tokenizer as tokenizing
+from lmkit.data.chat_templates.encoder import ChatEncoder
+from lmkit.data.examples import ExampleStore
+from lmkit.data.module import StreamedData
+from lmkit.data.prepare_examples import ExamplePreparation, prepare_examples
+from lmkit.data.stream import IndexedRows
+from lmkit.errors import UserError
+
+
+class ExampleData(StreamedData):
+    """Rows of examples that a `Maker` makes of conversations.
+
+    Attributes:
+        chat: encodes conversations as the examples are encoded; known after `setup`.
+    """
+
+    chat: ChatEncoder
+    validation: ExampleStore
+    train: ExampleStore
+
+    def __init__(self, preparation: ExamplePreparation, context: int, batch_size: int, seed: int, workers: int) -> None:
+        """Keeps the settings; nothing is read yet.
+
+        Args:
+            preparation: what decides the examples.
+            context: Tokens a row.
+            batch_size: Rows an optimizer step, over all ranks and accumulated micro-batches.
+            seed: Chooses the order of the training rows.
+            workers: Processes that read batches on each rank; 0 reads in the main one.
+        """
+        super().__init__(context, batch_size, seed, workers)
+        if context < 2:
+            raise UserError(f"context is {context}: give the tokens of a row, 2 or more")
+        self.source, self._preparation = preparation.source, preparation
+
+    @abstractmethod
+    def rows(self, store: ExampleStore) -> IndexedRows:
+        """Rows of examples."""
+
+    def prepare_data(self) -> None:
+        """Encodes the examples into the cache, unless they are there."""
+        prepare_examples(self._preparation)
+
+    def setup(self, stage: str) -> None:
+        """Opens what `prepare_data` made.
+
+        Raises:
+            UserError: it is not there, or a checkpoint that was loaded before is of other data.
+        """
+        folder = self._preparation.folder()
+        if not folder.is_dir():
+            raise UserError(f"{folder} is missing; run prepare_data on this machine, and change no file until it ends")
+        self.train, self.validation = ExampleStore(folder / "train"), ExampleStore(folder / "validation")
+        self.chat = _encoder_in(folder)
+        self.tokenizer, self.end_of_document = self.chat.tokenizer, self.chat.end_of_document
+        self.vocab_size_used = tokenizing.vocab_size_used(self.tokenizer)
+        facts = self.validation.facts
+        self.bytes_per_token = facts["bytes"] / max(facts["learned"], 1)
+        self._open(self.rows(self.train), self.rows(self.validation), self.train.fingerprint)
+
+    def validation_text(self) -> Iterator[bytes]:
+        """Yields what is learned of each validation example in UTF-8, without the tokens by which turns end."""
+        self._rows()
+        for number in range(len(self.validation)):
+            ids = [i for piece in self.validation[number] for i in piece.ids[piece.trained].tolist()]
+            yield self.tokenizer.decode([i for i in ids if i not in self.chat.stops]).encode()
+
+    def sample_prompt(self) -> list[int]:
+        """The ids of the first validation example up to what is learned."""
+        self._rows()
+        first = self.validation[0][0]
+        learned = first.trained.nonzero()[0]
+        return first.ids[: int(learned[0])].tolist() if len(learned) else first.ids.tolist()
+
+
+def _encoder_in(folder: Path) -> ChatEncoder:
+    data = json.loads((folder / "encoder.json").read_text())
+    return ChatEncoder.of(data, Tokenizer.from_file(str(folder / "tokenizer.json")), data["end_of_document"])

@@ -1,0 +1,118 @@
+"""Preference optimization: make the chosen one of two answers likelier than the rejected one."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.optim import AdamW, Optimizer
+
+from lmkit.data.roles import CHOSEN, REJECTED
+from lmkit.data.trees import Trees, apart
+from lmkit.errors import UserError
+from lmkit.losses import DPO, Completions, PreferenceLoss, chunked_log_probabilities
+from lmkit.network import Decoder, follows_branches
+from lmkit.optim import Schedule, WarmupCosine
+from lmkit.tasks.references import Reference, Stored
+from lmkit.tasks.task import Task
+from lmkit.transforms import Transform
+
+
+class PreferenceOptimization(Task):
+    """Learns which answers are preferred, by a loss of their log-probabilities (DPO, Rafailov et al. 2023,
+    arXiv:2305.18290, and what came after it).
+
+    Logs, beside the loss, the share of pairs of which the chosen answer has the higher reward (`accuracy`), by how much
+    (`margin`), and of chosen and rejected answers the mean reward, log-probability in nats and number of tokens; with a
+    reference, `kl`, the mean log-ratio to it a token.
+
+    Args:
+        network: recipe of the network.
+        optimizer: recipe of the optimizer; it is given two groups, matrices and vectors, the latter without decay.
+        schedule: recipe of the learning rate's factor; it is given the run's number of optimizer steps.
+        compile: whether each block is compiled by `torch.compile`.
+        transforms: what is done to the network once it is built, in this order; none for nothing.
+        chunk: tokens whose logits exist at once; less takes less memory.
+        init_from: where the first weights come from: a Hugging Face folder, a run or a checkpoint; none draws them.
+        preference_loss: such as `DPO`; `lmkit plugins list preference_loss` lists all.
+        reference: where the reference's log-probabilities come from; none for `Stored`.
+    """
+
+    measures_bytes: ClassVar[bool] = False
+    measures_tokens: ClassVar[bool] = False
+    network: Decoder
+
+    def __init__(  # noqa: PLR0913, PLR0917 (the signature is the configuration)
+        self,
+        network: Callable[[], Decoder],
+        optimizer: Callable[[Iterable[Any]], Optimizer] = AdamW,
+        schedule: Callable[[int], Schedule] = WarmupCosine,
+        compile: bool = False,
+        transforms: list[Transform] | None = None,
+        chunk: int = 2048,
+        init_from: str | None = None,
+        preference_loss: PreferenceLoss | None = None,
+        reference: Reference | None = None,
+    ) -> None:
+        super().__init__(network, optimizer, schedule, compile, transforms, init_from)
+        if chunk < 1:
+            raise UserError(f"chunk is {chunk}: give the number of tokens whose logits may exist at once, 1 or more")
+        self.chunk, self.preference_loss = chunk, preference_loss or DPO()
+        self._reference = reference or Stored()
+
+    def on_fit_start(self) -> None:
+        """Has the reference be at hand."""
+        if self.preference_loss.needs_reference:
+            self._reference.begin(self)
+
+    def on_validation_start(self) -> None:
+        """The same for a run that only measures."""
+        if not self.trainer.fitting:
+            self.on_fit_start()
+
+    on_test_start = on_predict_start = on_validation_start
+
+    def loss(self, batch: Trees) -> tuple[Tensor, Tensor]:
+        """The loss summed over the pairs, or judged completions, and their number."""
+        sums, tokens = self.log_probabilities(self.network, batch)
+        reference = self._reference.sums(self, batch) if self.preference_loss.needs_reference else None
+        completions = Completions(sums, tokens, reference, batch.roles)
+        losses = self.preference_loss(completions)
+        self._note(completions)
+        return losses.sum(), torch.tensor(len(losses), device=losses.device)
+
+    def log_probabilities(self, network: Decoder, trees: Trees) -> tuple[Tensor, Tensor]:
+        """The log-probability of each completion in nats (C), and its number of tokens (C)."""
+        if follows_branches(network):
+            hidden = network(trees.inputs, trees.documents, branches=trees.branches)
+        else:
+            trees = apart(trees)
+            hidden = network(trees.inputs, trees.documents)
+        scored = hidden[0, trees.places]  # (N, D)
+        each = chunked_log_probabilities(network.logits, [network.head_weight], scored, trees.targets, self.chunk)
+        count = len(trees.roles)
+        sums = each.new_zeros(count + 1).index_add(0, trees.owners, each)
+        return sums[:-1], torch.bincount(trees.owners, minlength=count + 1)[:-1]
+
+    def predict_step(self, batch: Trees) -> Tensor:
+        """For each completion its log-probability in nats and its number of tokens (C, 2)."""
+        sums, tokens = self.log_probabilities(self.network, batch)
+        return torch.stack([-sums.float(), tokens.float()], dim=1)
+
+    def _note(self, completions: Completions) -> None:
+        """Logs what is told beside the loss."""
+        rewards = self.preference_loss.rewards(completions)
+        sums, tokens = completions.log_probabilities.detach(), completions.tokens
+        by_role = {}
+        for name, role in (("chosen", CHOSEN), ("rejected", REJECTED)):
+            mine = completions.roles == role
+            by_role[name], count = rewards[mine], mine.sum()
+            self.note(f"reward_{name}", rewards[mine].sum(), count)
+            self.note(f"log_probability_{name}", sums[mine].sum(), count)
+            self.note(f"tokens_{name}", tokens[mine].sum(), count)
+        if completions.reference is not None:
+            self.note("kl", (sums - completions.reference).sum(), tokens.sum())
+        if self.preference_loss.paired:
+            margins = by_role["chosen"] - by_role["rejected"]
+            self.note("margin", margins.sum(), torch.tensor(len(margins), device=margins.device))
+            self.note("accuracy", (margins > 0).sum(), torch.tensor(len(margins), device=margins.device))
