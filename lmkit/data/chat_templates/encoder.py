@@ -1,11 +1,12 @@
 """Conversations as token ids: a chat template together with a tokenizer that knows its tokens."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 
 from lmkit.data.chat_templates.conversation import check_spelling
 from lmkit.data.chat_templates.dialect import Marked
@@ -90,14 +91,32 @@ class ChatEncoder:
         return self.template.mark(messages, tools, False, self.bos, self.eos)
 
     def encode(self, marked: Sequence[Marked], train_on: TrainOn = "assistant") -> list[Encoded]:
-        """Marked conversations as tokens.
+        """Marked conversations as tokens, those of transformers, except where one would lie across the border of a
+        prompt and its answer: there the text is cut, as it is when an answer is generated.
 
         Args:
             marked: texts of conversations, with the spans to learn.
             train_on: the assistant's turns, the last of them, or all tokens.
         """
         encodings = self.tokenizer.encode_batch([text for text, _ in marked], add_special_tokens=False)
-        return [_encoded(*pair, train_on) for pair in zip(encodings, marked, strict=True)]
+        found = []
+        for (text, spans), encoding in zip(marked, encodings, strict=True):
+            ids, offsets = np.array(encoding.ids, np.int64), np.array(encoding.offsets, np.int64).reshape(-1, 2)
+            if _across(offsets, spans):
+                ids, offsets = self._cut(text, spans)
+            found.append(Encoded(ids, _trained(offsets[:, 0], spans, train_on)))
+        return found
+
+    def _cut(self, text: str, spans: Sequence[tuple[int, int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Ids and offsets of a text that is cut where a span begins."""
+        borders = [0, *(start for start, _ in spans), len(text)]
+        pieces = [(start, text[start:end]) for start, end in pairwise(borders)]
+        encodings = self.tokenizer.encode_batch([piece for _, piece in pieces], add_special_tokens=False)
+        offsets = [
+            np.array(encoding.offsets, np.int64).reshape(-1, 2) + start
+            for encoding, (start, _) in zip(encodings, pieces, strict=True)
+        ]
+        return np.concatenate([np.array(encoding.ids, np.int64) for encoding in encodings]), np.concatenate(offsets)
 
     def plain(self) -> dict[str, Any]:
         """What a checkpoint keeps, so that `of` makes the same with the tokenizer's text and the end of a document."""
@@ -113,13 +132,17 @@ class ChatEncoder:
         return cls(kept(data["template"]), tokenizer, end_of_document, data["bos"], data["eos"])
 
 
-def _encoded(encoding: Encoding, marked: Marked, train_on: TrainOn) -> Encoded:
-    """A token is learned that begins within what the assistant says: what a prompt has ended with comes before it."""
-    ids = np.array(encoding.ids, np.int64)
+def _across(offsets: NDArray[np.int64], spans: Sequence[tuple[int, int]]) -> bool:
+    """Whether a token begins before a span and ends within it."""
+    starts, ends = offsets[:, 0], offsets[:, 1]
+    return any(bool(((starts < start) & (ends > start)).any()) for start, _ in spans)
+
+
+def _trained(starts: NDArray[np.int64], spans: Sequence[tuple[int, int]], train_on: TrainOn) -> NDArray[np.bool_]:
+    """Which tokens are learned: those that begin within what the assistant says."""
     if train_on == "all":
-        return Encoded(ids, np.ones(len(ids), np.bool_))
-    starts = np.array([start for start, _ in encoding.offsets], np.int64)
-    trained = np.zeros(len(ids), np.bool_)
-    for first, last in marked.spans[-1:] if train_on == "last" else marked.spans:
+        return np.ones(len(starts), np.bool_)
+    trained = np.zeros(len(starts), np.bool_)
+    for first, last in spans[-1:] if train_on == "last" else spans:
         trained |= (starts >= first) & (starts < last)
-    return Encoded(ids, trained)
+    return trained
