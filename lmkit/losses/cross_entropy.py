@@ -1,4 +1,4 @@
-"""Losses as pure functions: a sum over the valid tokens and their number, so that any split of a batch can be added."""
+"""Cross-entropy of next tokens: a sum over the valid tokens and their number, in chunks of tokens."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
