@@ -11,6 +11,7 @@ from lmkit.data.chat_templates import ChatTemplate
 from lmkit.data.corpus import Filter, Source
 from lmkit.errors import UserError
 from lmkit.layers.kinds import Activation, Attention, FeedForward, Norm, Position, Router
+from lmkit.losses import PreferenceLoss
 from lmkit.network import Block, FurtherHeads, Network
 from lmkit.optim import Schedule
 from lmkit.registry import check_names, load_plugins, near
@@ -49,6 +50,7 @@ KINDS: dict[str, Kind] = {
     "filter": Kind(Filter),
     "callback": Kind(Callback),
     "chat_template": Kind(ChatTemplate),
+    "preference_loss": Kind(PreferenceLoss),
 }
 """By the name that commands use."""
 

@@ -14,6 +14,7 @@ from tests.testing import (
     broken_multi_tokens,
     broken_networks,
     broken_optimizers,
+    broken_preference_losses,
     broken_schedules,
     broken_seldom,
     broken_sources,
@@ -37,6 +38,7 @@ FILES = (
     broken_sources,
     broken_filters,
     broken_chat_templates,
+    broken_preference_losses,
 )
 
 FUTURE = {"no future: tokens", "no future: gradients"}
@@ -211,6 +213,20 @@ FOUND: dict[str, set[str]] = {
     "BrokenStranger": {"refuses"},
     "BrokenBox": {"sandboxed"},
     "BrokenBound": {"pickles"},
+    "Margins": set(),
+    "BrokenLog": {"a loss for each"},
+    "BrokenSlope": {"a loss for each"},
+    "BrokenHalf": {"a loss for each"},
+    "BrokenSides": {"prefers the chosen"},
+    "BrokenOthers": {"prefers the chosen"},
+    "BrokenCentre": {"pairs apart"},
+    "BrokenPlaces": {"pairs apart"},
+    "BrokenNeed": {"says what it needs"},
+    "BrokenMismatch": {"says what it needs"},
+    "BrokenUnpaired": {"says what it needs"},
+    "BrokenAttached": {"rewards"},
+    "BrokenReward": {"rewards"},
+    "BrokenFunction": {"pickles"},
 }
 SLOW = "compiles whole"
 

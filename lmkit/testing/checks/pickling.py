@@ -8,18 +8,22 @@ import torch
 
 from lmkit.data.chat_templates import ChatTemplate
 from lmkit.data.corpus import Document, Filter, Source
+from lmkit.losses import PreferenceLoss
 from lmkit.testing.checks.chat_template import EOS
 from lmkit.testing.checks.filter import TEXTS
 from lmkit.testing.checks.source import read
 from lmkit.testing.conversations import talk
 from lmkit.testing.from_file import FromFile
+from lmkit.testing.preferring import Preferring
 from lmkit.testing.results import Failed, clean, counted
 from lmkit.testing.suite import check
 from lmkit.testing.transforming import Transforming
 from lmkit.transforms import Transform
 
+KIND = (Transform, Source, Filter, ChatTemplate, PreferenceLoss)
 
-@check("pickles", (Transform, Source, Filter, ChatTemplate), "keep options and plain data, no open file and no lambda")
+
+@check("pickles", KIND, "keep options and plain data, no open file and no lambda")
 def pickles(subject: Any) -> str | None:
     """A copy that was pickled does the same."""
     with subject.beside():
@@ -46,10 +50,16 @@ def _renders(subject: FromFile, part: ChatTemplate) -> Any:
     return part.render(talk(part), eos_token=EOS), part.special_tokens, part.end_of_turn, part.roles
 
 
+def _compares(subject: Preferring, part: PreferenceLoss) -> Any:
+    completions = subject.completions(6)
+    return part(completions).tolist(), part.rewards(completions).tolist()
+
+
 DOES: dict[type, Callable[[Any, Any], Any]] = {
     Transform: _transforms,
     Source: lambda subject, part: read(subject, part, 16),
     Filter: lambda subject, part: [part(Document("the kit's", text)) for text in TEXTS.values()],
     ChatTemplate: _renders,
+    PreferenceLoss: _compares,
 }
 """What is compared, by kind."""
