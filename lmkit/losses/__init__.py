@@ -1,5 +1,6 @@
 """Losses as pure functions of tensors, and the parts that choose among those of preferences."""
 
+from lmkit.data.roles import CHOSEN, MISMATCHED, REJECTED
 from lmkit.losses.cross_entropy import chunked_cross_entropy, cross_entropy
 from lmkit.losses.distillation import (
     Divergence,
@@ -12,7 +13,7 @@ from lmkit.losses.distillation import (
 )
 from lmkit.losses.kto import KTO, kto
 from lmkit.losses.log_probabilities import chunked_log_probabilities, log_probabilities
-from lmkit.losses.preferences import CHOSEN, MISMATCHED, REJECTED, Completions, PreferenceLoss
+from lmkit.losses.preferences import Completions, PreferenceLoss
 from lmkit.losses.rewards import bradley_terry, bradley_terry_accuracy
 from lmkit.losses.with_reference import DPO, IPO, RobustDPO, dpo, ipo, robust_dpo
 from lmkit.losses.without_reference import CPO, ORPO, SimPO, cpo, orpo, simpo

@@ -5,9 +5,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from lmkit.data.roles import CHOSEN, MISMATCHED
 from lmkit.errors import UserError
 from lmkit.losses.options import check_positive
-from lmkit.losses.preferences import CHOSEN, MISMATCHED, Completions, PreferenceLoss
+from lmkit.losses.preferences import Completions, PreferenceLoss
 
 
 def kto(

@@ -5,17 +5,9 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
+from lmkit.data.roles import CHOSEN, REJECTED
 from lmkit.errors import UserError
 from lmkit.losses.chunks import wide
-
-CHOSEN = 0
-"""The role of a completion that was preferred to another, or is desirable."""
-
-REJECTED = 1
-"""The role of the other one, or of one that is undesirable."""
-
-MISMATCHED = 2
-"""The role of a completion of another prompt, by which `KTO` measures how far the model has moved."""
 
 
 class Completions(NamedTuple):
