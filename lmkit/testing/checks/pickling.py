@@ -7,11 +7,13 @@ from typing import Any
 import torch
 
 from lmkit.data.chat_templates import ChatTemplate
+from lmkit.data.conversations import RowFormat
 from lmkit.data.corpus import Document, Filter, Source
+from lmkit.data.rows import RowSource
 from lmkit.testing.checks.chat_template import EOS
 from lmkit.testing.checks.filter import TEXTS
-from lmkit.testing.checks.source import read
 from lmkit.testing.conversations import talk
+from lmkit.testing.first import read
 from lmkit.testing.from_file import FromFile
 from lmkit.testing.results import Failed, clean, counted
 from lmkit.testing.suite import check
@@ -19,7 +21,11 @@ from lmkit.testing.transforming import Transforming
 from lmkit.transforms import Transform
 
 
-@check("pickles", (Transform, Source, Filter, ChatTemplate), "keep options and plain data, no open file and no lambda")
+@check(
+    "pickles",
+    (Transform, Source, Filter, RowSource, RowFormat, ChatTemplate),
+    "keep options and plain data, no open file and no lambda",
+)
 def pickles(subject: Any) -> str | None:
     """A copy that was pickled does the same."""
     with subject.beside():
@@ -50,6 +56,8 @@ DOES: dict[type, Callable[[Any, Any], Any]] = {
     Transform: _transforms,
     Source: lambda subject, part: read(subject, part, 16),
     Filter: lambda subject, part: [part(Document("the kit's", text)) for text in TEXTS.values()],
+    RowSource: lambda subject, part: read(subject, part, 16),
+    RowFormat: lambda subject, part: part(part.row),
     ChatTemplate: _renders,
 }
 """What is compared, by kind."""
