@@ -8,7 +8,9 @@ from torch.optim import Optimizer
 
 import lmkit.data.text  # noqa: F401 (known by its class name once it is imported)
 from lmkit.data.chat_templates import ChatTemplate
+from lmkit.data.conversations import RowFormat
 from lmkit.data.corpus import Filter, Source
+from lmkit.data.rows import RowSource
 from lmkit.errors import UserError
 from lmkit.layers.kinds import Activation, Attention, FeedForward, Norm, Position, Router
 from lmkit.losses import PreferenceLoss
@@ -48,6 +50,8 @@ KINDS: dict[str, Kind] = {
     "data": Kind(LightningDataModule),
     "source": Kind(Source),
     "filter": Kind(Filter),
+    "row_source": Kind(RowSource),
+    "row_format": Kind(RowFormat),
     "callback": Kind(Callback),
     "chat_template": Kind(ChatTemplate),
     "preference_loss": Kind(PreferenceLoss),

@@ -1,5 +1,5 @@
-"""The source, filter or chat template under check: an option that has to name a file is given one of the kit's, which
-goes again.
+"""The source, filter, chat template or row format under check: an option that has to name a file is given one of the
+kit's, which goes again.
 """
 
 from collections.abc import Iterator
@@ -8,13 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from lmkit.data.chat_templates import ChatTemplate
+from lmkit.data.conversations import RowFormat
 from lmkit.data.corpus import Filter, Source
+from lmkit.data.rows import RowSource
 from lmkit.kinds import hints
 from lmkit.testing.given import Size
 from lmkit.testing.subject import Subject
 from lmkit.testing.toys import aside
 
 TEXT = "One text.\nIts second line.\n<|endoftext|>\nGrüße, 日本語 🙂\n<|endoftext|>\nThe last text of three.\n"
+ROWS = """{"prompt": "What is 7 * 6?", "completion": "42, of course.", "id": 1}
+{"prompt": "Größe, 日本語 🙂?", "completion": "Ja.\\nご挨拶", "id": 2}
+
+{"prompt": [{"role": "user", "content": "And twice that?"}], "completion": "84.", "id": null}
+"""
 JINJA = """{% for message in messages %}
 [{{ message.role }}] {% if message.role == 'assistant' %}
 {% generation %}{{ message.content }}{{ eos_token }}{% endgeneration +%}
@@ -28,12 +35,11 @@ JINJA = """{% for message in messages %}
 FILES: dict[type, tuple[str, str]] = {
     Source: ("checked.txt", TEXT),
     Filter: ("checked.txt", TEXT),
+    RowSource: ("checked.jsonl", ROWS),
+    RowFormat: ("checked.jsonl", ROWS),
     ChatTemplate: ("checked.jinja", JINJA),
 }
 """Name and content of the file, by kind."""
-
-OTHER = "other.txt"
-"""A second file beside that, of another content."""
 
 
 class FromFile(Subject):
@@ -59,7 +65,7 @@ class FromFile(Subject):
         with aside(stay=self.file is None) as folder:
             if self.file is not None:
                 self.write(content or FILES[self.kind][1])
-                (folder / OTHER).write_text(TEXT * 2, encoding="utf-8")
+                (folder / self.other).write_text(FILES[self.kind][1] * 2, encoding="utf-8")
             self._beside = True
             try:
                 yield
@@ -69,6 +75,11 @@ class FromFile(Subject):
     def write(self, content: str | bytes) -> None:
         """Writes the kit's file."""
         Path(FILES[self.kind][0]).write_bytes(content.encode() if isinstance(content, str) else content)
+
+    @property
+    def other(self) -> str:
+        """The name of a second file beside that, of another content."""
+        return f"other{Path(FILES[self.kind][0]).suffix}"
 
     @property
     def file(self) -> str | None:

@@ -51,6 +51,10 @@ FROM_PYTHON = ("chat_template", "preference_loss")
 BUILT_IN = [(kind, cls) for kind, cls in BUILT_IN if ".templates." not in cls.__module__]
 
 
+UNNAMED = ("chat_template", "row_source", "row_format")
+"""Kinds that no recipe can name yet."""
+
+
 @pytest.fixture
 def install(tmp_path, monkeypatch):
     """Puts a package of one module, which offers itself as a plugin, where Python finds it."""

@@ -13,6 +13,7 @@ import lmkit.callbacks.throughput
 from lmkit.callbacks import KeepRecipe
 from lmkit.data.chat_templates import ChatML, JinjaFile
 from lmkit.data.corpus import Files
+from lmkit.data.rows import HubRows
 from lmkit.data.text import Text
 from lmkit.errors import UserError
 from lmkit.kinds import KINDS
@@ -32,8 +33,8 @@ SLOW = {"compiles whole"}
 PLUGINS = sorted(
     [*(ROOT / "plugins").glob("*.py"), ROOT / "plugins" / "example-package" / "lmkit_ada_norm" / "ada_norm.py"]
 )
-UNCHECKED = {KeepRecipe, Text}
-"""The first is given what no recipe says; the second is checked with a small text."""
+UNCHECKED = {KeepRecipe, Text, HubRows}
+"""The first is given what no recipe says; the second is checked with a small text, the third with a saved data set."""
 BUILT_IN = [cls for cls in known() if cls.__module__.startswith("lmkit.") and cls not in UNCHECKED]
 SUBJECT = cache(subject_of)
 
@@ -93,6 +94,15 @@ def test_what_reads_files_conforms_with_those_that_are_named(tmp_path):
     assert not passes(JinjaFile, {"path": str(tmp_path / "own.jinja")})  # by eos_token it does not end
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
     assert set(before) == {tmp_path / "texts/one.txt", tmp_path / "texts/many.jsonl", tmp_path / "own.jinja"}
+
+
+def test_a_data_set_on_disk_conforms(tmp_path):
+    rows = [{"prompt": f"What is {number}?", "completion": "A number."} for number in range(9)]
+    pytest.importorskip("datasets").Dataset.from_list(rows).save_to_disk(str(tmp_path / "saved"))
+    found = {result.check: result for result in check(HubRows, {"name": str(tmp_path / "saved")})}
+    assert found.pop("rows").figure == "9 rows"
+    assert [name for name, result in found.items() if result.status != "pass"] == ["broken rows"]
+    assert found["broken rows"].status == "n/a"
 
 
 def test_a_file_of_the_kits_that_a_source_cannot_read_is_told_and_not_judged():

@@ -22,14 +22,14 @@ def check_messages(messages: Sequence[Mapping[str, Any]], roles: Sequence[str]) 
         if not isinstance(message, Mapping):
             raise UserError(f"message {number} is {_short(message)}: give a mapping with a role and a content")
         if not isinstance(role := message.get("role"), str):
-            others = f", but {', '.join(map(str, message))}" if message else ""
-            came = f"the role {_short(role)}" if "role" in message else f"no role{others}"
+            came = f"the role {_short(role)}" if "role" in message else f"no role{_others(message)}"
             raise UserError(f"message {number} has {came}: give it a role ({', '.join(roles)}) and a content")
         if role not in roles:
             raise UserError(f"message {number} has the role {_short(role)}: give one of {', '.join(roles)}")
         content = message.get("content")
         if not isinstance(content, str) and not (content is None and message.get("tool_calls")):
-            raise UserError(f"message {number} ({role}) has the content {_short(content)}: give a text")
+            came = f"the content {_short(content)}" if "content" in message else f"no content{_others(message)}"
+            raise UserError(f"message {number} ({role}) has {came}: give a text")
 
 
 def check_tools(tools: Sequence[Mapping[str, Any]] | None) -> None:
@@ -73,6 +73,11 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, Sequence):
         for part in value:
             yield from _texts(part)
+
+
+def _others(message: Mapping[str, Any]) -> str:
+    """The keys that a message has in place of one that it needs."""
+    return f", but {', '.join(map(str, message))}" if message else ""
 
 
 def _short(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Which files a source names: one file, a folder with all below it, or a glob."""
+"""Which files a source names, of texts or of rows: one file, a folder with all below it, or a glob."""
 
 import glob
 from pathlib import Path
@@ -7,24 +7,24 @@ from typing import NamedTuple
 from lmkit.errors import UserError
 
 KINDS = (".txt", ".md", ".py", ".jsonl")
-_COMPRESSIONS = ("", ".gz", ".zst")
-_READABLE = tuple(kind + compression for kind in KINDS for compression in _COMPRESSIONS)
-_NEED = f"files ending in {', '.join(KINDS)} are read, each also with .gz or .zst"
+_COMPRESSIONS = (".gz", ".zst")
 
 
 class SourceFile(NamedTuple):
-    """A file to read; `name` is its path within the source, `kind` one of KINDS."""
+    """A file to read; `name` is its path within the source, `kind` its ending without that of its compression."""
 
     name: str
     path: Path
     kind: str
 
 
-def source_files(source: str) -> list[SourceFile]:
+def source_files(source: str, kinds: tuple[str, ...] = KINDS, plain: tuple[str, ...] = ()) -> list[SourceFile]:
     """The readable files of a source, sorted by name, so that every machine reads them in one order.
 
     Args:
         source: a file, a folder (searched through all depths) or a glob (`**` crosses folders).
+        kinds: endings of files that are read, each also with .gz or .zst.
+        plain: endings of files that are read as they are only.
 
     Raises:
         UserError: nothing is there, or nothing that can be read.
@@ -39,15 +39,19 @@ def source_files(source: str) -> list[SourceFile]:
     if not named and not root.exists():
         needed = 'one that exists, "stdlib", or the class of a source'
         raise UserError(f'no file, folder or glob matches the source "{source}"; give {needed}')
-    files = [SourceFile(name, path, _kind(path)) for name, path in sorted(named) if _kind(path) and path.is_file()]
+    ended = (SourceFile(name, path, _kind(path, kinds, plain)) for name, path in sorted(named))
+    files = [file for file in ended if file.kind and file.path.is_file()]
     if not files:
-        raise UserError(f'the source "{source}" has no readable file: {_NEED}; rename or convert the files')
+        need = f"files ending in {', '.join(kinds)} are read, each also with .gz or .zst"
+        need += f", and {', '.join(plain)}" if plain else ""
+        raise UserError(f'the source "{source}" has no readable file: {need}; rename or convert the files')
     return files
 
 
-def _kind(path: Path) -> str:
+def _kind(path: Path, kinds: tuple[str, ...], plain: tuple[str, ...]) -> str:
     """The ending without its compression, or "" where this file is not read."""
-    name = path.name.lower()
-    if not name.endswith(_READABLE):
-        return ""
-    return Path(name.removesuffix(".gz").removesuffix(".zst")).suffix
+    ending = Path(path.name.lower())
+    if ending.suffix in plain:
+        return ending.suffix
+    inner = ending.with_suffix("") if ending.suffix in _COMPRESSIONS else ending
+    return inner.suffix if inner.suffix in kinds else ""

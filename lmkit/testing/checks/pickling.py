@@ -7,12 +7,14 @@ from typing import Any
 import torch
 
 from lmkit.data.chat_templates import ChatTemplate
+from lmkit.data.conversations import RowFormat
 from lmkit.data.corpus import Document, Filter, Source
 from lmkit.losses import PreferenceLoss
+from lmkit.data.rows import RowSource
 from lmkit.testing.checks.chat_template import EOS
 from lmkit.testing.checks.filter import TEXTS
-from lmkit.testing.checks.source import read
 from lmkit.testing.conversations import talk
+from lmkit.testing.first import read
 from lmkit.testing.from_file import FromFile
 from lmkit.testing.preferring import Preferring
 from lmkit.testing.results import Failed, clean, counted
@@ -20,7 +22,7 @@ from lmkit.testing.suite import check
 from lmkit.testing.transforming import Transforming
 from lmkit.transforms import Transform
 
-KIND = (Transform, Source, Filter, ChatTemplate, PreferenceLoss)
+KIND = (Transform, Source, Filter, RowSource, RowFormat, ChatTemplate, PreferenceLoss)
 
 
 @check("pickles", KIND, "keep options and plain data, no open file and no lambda")
@@ -59,6 +61,8 @@ DOES: dict[type, Callable[[Any, Any], Any]] = {
     Transform: _transforms,
     Source: lambda subject, part: read(subject, part, 16),
     Filter: lambda subject, part: [part(Document("the kit's", text)) for text in TEXTS.values()],
+    RowSource: lambda subject, part: read(subject, part, 16),
+    RowFormat: lambda subject, part: part(part.row),
     ChatTemplate: _renders,
     PreferenceLoss: _compares,
 }

@@ -1,19 +1,25 @@
-"""What tells prepared texts apart: class and options of the sources and filters that made them, as plain data."""
+"""What tells prepared texts apart: class and options of the sources, filters and formats that made them, as data."""
 
 import json
 from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin
 
+from lmkit.data.conversations import RowFormat
 from lmkit.data.corpus import Document, Filter, Source
 from lmkit.data.corpus.identity import identity
+from lmkit.data.rows import RowSource
 from lmkit.kinds import hints, leaves
-from lmkit.testing.checks.source import read
-from lmkit.testing.from_file import OTHER, FromFile
+from lmkit.testing.first import read
+from lmkit.testing.from_file import FromFile
 from lmkit.testing.results import Failed, counted
 from lmkit.testing.suite import check
 
 
-@check("told apart", (Source, Filter), "keep each option as it came, in the attribute of its name")
+@check(
+    "told apart",
+    (Source, Filter, RowSource, RowFormat),
+    "keep each option as it came, in the attribute of its name",
+)
 def told_apart(subject: FromFile) -> str | None:
     """The key is the same for the same options, also after use, and another one once an option is changed."""
     with subject.beside():
@@ -30,7 +36,7 @@ def told_apart(subject: FromFile) -> str | None:
 
 def _key(part: Any) -> str:
     """As the cache has it."""
-    key = part.key() if isinstance(part, Source) else identity(part)
+    key = part.key() if isinstance(part, Source | RowSource) else identity(part)
     try:
         return json.dumps(key)
     except (TypeError, ValueError) as error:
@@ -38,8 +44,11 @@ def _key(part: Any) -> str:
 
 
 def _use(subject: FromFile, part: Any) -> None:
-    if isinstance(part, Source):
+    if isinstance(part, Source | RowSource):
         read(subject, part, 4)
+        return
+    if isinstance(part, RowFormat):
+        part(part.row)
         return
     for text in ("One text.", "Another\ntext.", "Another\ntext."):
         part(Document("the kit's", text))
@@ -57,7 +66,7 @@ def _changes(subject: FromFile, name: str, key: str) -> bool:
     """
     default = next(parameter.default for parameter in subject.parameters if parameter.name == name)
     value = subject.options.get(name, default)
-    for other in [OTHER] if name == subject.file else _others(value, hints(subject.cls).get(name, Any)):
+    for other in [subject.other] if name == subject.file else _others(value, hints(subject.cls).get(name, Any)):
         try:
             found = _key(subject.make(**{name: type(value)(other) if name == subject.file else other}))
         except Exception:  # a value that it does not take

@@ -1,0 +1,46 @@
+"""The formats of what is labelled: a completion as good or bad, a text by its class."""
+
+from typing import Any, ClassVar
+
+from lmkit.data.conversations.kinds import RowFormat
+from lmkit.data.conversations.messages import prompt_of, said, short, text, tools_of
+from lmkit.data.conversations.values import Judged, Labelled
+from lmkit.errors import UserError
+
+
+class PromptCompletionLabel(RowFormat):
+    """A prompt, its completion, and as label whether that is good: true or false, 1 or 0."""
+
+    gives = Judged
+    keys = ("prompt", "completion", "label")
+    optional = ("system", "tools")
+    row: ClassVar = {
+        "prompt": "What is the capital of France?",
+        "completion": "Paris.",
+        "label": True,
+    }
+
+    def read(self, values: dict[str, Any]) -> Judged:
+        """The prompt and what follows it."""
+        label = values["label"]
+        if not isinstance(label, int | float) or label not in (0, 1):
+            raise UserError(f"label is {short(label)}: give true or false")
+        completion = said(values["completion"], "completion", "assistant")
+        return Judged(prompt_of(values), completion, bool(label), tools_of(values))
+
+
+class TextLabel(RowFormat):
+    """A text and its label, a word or a whole number; true and false are 1 and 0."""
+
+    gives = Labelled
+    keys = ("text", "label")
+    row: ClassVar = {"text": "You have won a prize!", "label": "spam"}
+
+    def read(self, values: dict[str, Any]) -> Labelled:
+        """Both as they came."""
+        label = values["label"]
+        if isinstance(label, bool) or (isinstance(label, float) and label.is_integer()):
+            label = int(label)
+        if not isinstance(label, str | int):
+            raise UserError(f"label is {short(label)}: give a word or a whole number")
+        return Labelled(text(values["text"], "text"), label)
