@@ -41,7 +41,8 @@ class Entry(NamedTuple):
     """A function, a class, or what a class holds.
 
     Attributes:
-        kind: function, class, exception, method, bound (a method that is called on its class) or property.
+        kind: module, function, class, exception, method, bound (a method that is called on its class), property, or
+            alias (a class that the module has under its own name too).
         name: within its module, such as `Struct.pack`.
         signature: as text, without what the caller does not write; empty where it is not known.
         doc: its docstring.
@@ -62,7 +63,9 @@ def entries(module: ModuleType) -> Iterator[Entry]:
         if inspect.isbuiltin(value):
             yield _entry("function", name, value)
         elif inspect.isclass(value):
-            yield _entry("exception" if issubclass(value, BaseException) else "class", name, value)
+            kind = "exception" if issubclass(value, BaseException) else "class"
+            is_alias = value.__name__ != name and vars(module).get(value.__name__) is value
+            yield _entry("alias" if is_alias else kind, name, value)
             for member, held in sorted(vars(value).items()):
                 if not member.startswith("_") and inspect.getdoc(held) and not isinstance(held, (int, str, float)):
                     yield _entry(_KINDS.get(type(held).__name__, "property"), f"{name}.{member}", held)
@@ -72,7 +75,7 @@ def describe(module: ModuleType) -> str:
     """The module's docstring, then every function and class with its signature and docstring, sorted by name."""
     parts = [f"{module.__name__}\n\n{inspect.getdoc(module) or ''}"]
     for kind, name, signature, doc in entries(module):
-        title = f"class {name}" if kind in {"class", "exception"} else name
+        title = f"class {name}" if kind in {"class", "exception", "alias"} else name
         parts.append(f"{title}{signature}\n{doc}".rstrip())
     return "\n\n".join(parts) + "\n"
 
