@@ -31,7 +31,7 @@ class StandardLibraryChats(OfStandardLibrary):
     """
 
     def __init__(self, max_answer: int = 600) -> None:
-        self.max_answer = checked(max_answer)
+        self.max_answer = checked(max_answer, "max_answer")
 
     def rows(self) -> Iterator[Row]:
         """Yields the conversations, sorted by the modules' paths; those about one thing stand together."""

@@ -14,6 +14,7 @@ from lmkit.data.split import last_held_out
 
 MIN_CHARACTERS, MAX_CHARACTERS = 40, 1500  # of a docstring
 MAX_CALL = 200
+SAME_LETTERS = 200
 _OF_WRAPPERS = tuple(f"{what}(function)" for what in ("staticmethod", "classmethod"))  # not of what is wrapped
 
 
@@ -56,7 +57,7 @@ def entries() -> list[Entry]:
             top, dot, rest = entry.name.partition(".")
             home, name = public.find(module.name, top) or ("", "")
             name += dot + rest
-            key = home or twin(module.name), name if home else entry.name
+            key = (home, name) if home else (twin(module.name), entry.name)
             for mark in (f"{key[0]}.{key[1]}", _mark(entry.doc)):
                 documents.setdefault(mark, set()).add(module.text)
             if home and not dot:
@@ -74,7 +75,9 @@ def _modules() -> Iterator[Module]:
     for name, compiled in sorted(standard_library.compiled_modules().items()):
         aliases = tuple(f"{entry.name}." for entry in compiled.entries if entry.kind == "alias")
         own = [entry for entry in compiled.entries if not f"{entry.name}.".startswith(aliases)]
-        yield Module(name, compiled.text, own if aliases else compiled.entries, [], None)
+        # What bytes do is told again of str, which a user is more likely to ask about.
+        own.sort(key=lambda entry: entry.name.startswith("byte"))
+        yield Module(name, compiled.text, own, [], None)
 
 
 def _entry(entry: docstrings.Entry, module: str, name: str) -> Entry | None:
@@ -110,12 +113,13 @@ def instance(cls: str) -> str:
 
 
 def _mark(doc: str) -> str:
-    """What docstrings have in common that say the same: their letters and digits."""
-    return re.sub(r"\W+", "", doc).lower()
+    """By what docstrings are one that would be one answer when they are shortened: letters of the first paragraph."""
+    first = doc.partition("\n\n")[0]
+    return re.sub(r"\W+", "", first if len(first) >= MIN_CHARACTERS else doc).lower()[:SAME_LETTERS]
 
 
 def _unique(found: dict[tuple[str, str], tuple[Entry, str]], documents: dict[str, set[str]]) -> Iterator[Entry]:
-    """Each docstring once, for the first that has it, with the group of all documents in which it or its name is."""
+    """Of docstrings that begin alike the first, with the group of all documents in which such a one or its name is."""
     seen = set()
     for (module, name), (entry, mark) in found.items():
         if (said := _mark(entry.doc)) not in seen:

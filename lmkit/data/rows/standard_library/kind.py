@@ -7,7 +7,7 @@ from lmkit.data.corpus.sources import StandardLibrary
 from lmkit.data.rows.kinds import RowSource
 from lmkit.errors import UserError
 
-MIN_ANSWER = 100  # characters, within which the first sentence of nearly every docstring is whole
+MIN_CHARACTERS = 100  # within which the first sentence of nearly every docstring is whole
 
 
 class OfStandardLibrary(RowSource):
@@ -25,12 +25,16 @@ class OfStandardLibrary(RowSource):
         return f"{type(self).__name__} of Python {sys.version.split()[0]}"
 
 
-def checked(max_answer: int) -> int:
-    """The most characters of an answer, looked through.
+def checked(characters: int, option: str) -> int:
+    """How long a text may be, looked through.
+
+    Args:
+        characters: at most; a single sentence may be longer.
+        option: what to call the number.
 
     Raises:
-        UserError: no answer can be that short.
+        UserError: hardly any text is that short.
     """
-    if max_answer < MIN_ANSWER:
-        raise UserError(f"max_answer is {max_answer}; give a number of characters, {MIN_ANSWER} or more")
-    return max_answer
+    if characters < MIN_CHARACTERS:
+        raise UserError(f"{option} is {characters}; give a number of characters, {MIN_CHARACTERS} or more")
+    return characters

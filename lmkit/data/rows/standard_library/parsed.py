@@ -30,7 +30,7 @@ class Module(NamedTuple):
     Attributes:
         name: dotted.
         text: the document that the corpus makes of it.
-        entries: the module itself, and all that has a docstring in it; a coroutine's signature begins with `await`.
+        entries: the module itself, and all functions and classes in it; a coroutine's signature begins with `await`.
         imports: what it takes over from other modules.
         exported: `__all__`, where that is written out.
     """
@@ -68,9 +68,9 @@ def _flat(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 def _entries(body: list[ast.stmt], within: str) -> Iterator[Entry]:
     for node in body:
-        if isinstance(node, _Function) and not node.name.startswith("_"):
+        if isinstance(node, _Function):
             yield from _function(node, within)
-        elif isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+        elif isinstance(node, ast.ClassDef):
             name = f"{within}{node.name}"
             inner = list(_flat(node.body))
             kind = "exception" if node.name.endswith(_FAULTS) else "class"

@@ -1,5 +1,6 @@
 """What is asked about an entry of the standard library, and what its documentation answers."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from lmkit.data.rows.standard_library.drawing import choose
@@ -11,7 +12,11 @@ _WHAT = {
     "function": ("What does `{full}` do?", "What does {full} do?", "What is `{full}` for?", "Explain `{full}`."),
     "class": ("What is `{full}`?", "What is the class `{full}` for?", "What is a {full}?", "Describe `{full}`."),
     "exception": ("What is `{full}`?", "What does the exception `{full}` mean?", "What is the exception {full} for?"),
-    "property": ("What is `{full}`?", "What does the attribute `{full}` hold?", "What is the attribute `{last}` of `{holder}`?"),
+    "property": (
+        "What is `{full}`?",
+        "What does the attribute `{full}` hold?",
+        "What is the attribute `{last}` of `{holder}`?",
+    ),
     "module": ("What is the module `{full}` for?", "What is {full}?", "What does the module `{full}` offer?"),
     "method": ("What does `{full}` do?", "What does the method `{last}` of `{holder}` do?", "What is `{full}` for?"),
 }
@@ -58,9 +63,10 @@ def call(entry: Entry, further: bool = False) -> Exchange | None:
     if not entry.call:
         return None
     is_class = entry.kind in {"class", "exception"}
-    phrases = _CALL["class" if is_class else "function"]
     if further:
-        phrases = _THEN_MADE if is_class else _THEN
+        phrases: Sequence[str] = _THEN_MADE if is_class else _THEN
+    else:
+        phrases = _CALL["class" if is_class else "function"]
     question = _say(choose(phrases, "call", entry.full), entry)
     return Exchange(question, called(entry, entry.call) + ("" if further else f"\n\n{briefly(entry)}"))
 

@@ -6,6 +6,8 @@ import re
 def third_person(sentence: str) -> str | None:
     """What a function does that is told to do it; none where the sentence begins with no verb that is known."""
     verb, _, rest = sentence.partition(" ")
+    if verb.endswith("ly") and (done := third_person(rest[:1].upper() + rest[1:])):
+        return f"{verb.lower()} {done}"  # "Recursively delete"
     if not rest or rest.startswith("of ") or verb not in _VERBS | _INFLECTED:
         return None
     if verb in _INFLECTED:

@@ -11,18 +11,22 @@ _QUOTED = re.compile(r"``([^`'\n]+)''|`([^`'\n]+)'")  # ``as TeX does'' and `thi
 _NOTICE = re.compile(r"^( *)\.\. (?:versionadded|versionchanged|deprecated|index|module|sectionauthor)::.*")
 _DIRECTIVE = re.compile(r"^ *\.\. ?[\w-]+::.*\n?", re.M)
 _RULE = re.compile(r"^[ ]*(?:([-=~^*_#+])\1{2,}[ ]*)+$", re.M)
-_SENTENCE = re.compile(r"(?<!e\.g)(?<!i\.e)(?<!etc)(?<!cf)(?<!vs)(?<=[.!?])\s+(?=[A-Z]|[\"'`(<]\w)")
+_SENTENCE = re.compile(r"(?<!e\.g\.)(?<!i\.e\.)(?<!etc\.)(?<!cf\.)(?<!vs\.)(?<=[.!?])\s+(?=[A-Z]|[\"'`(<]\w)")
 _ANNOUNCES = re.compile(r"[:,]\s*$|^\s|^[-*+] ")  # a paragraph that belongs to one after it, or before
 _CONTROL = re.compile(r"[^\n\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]")
 _BEGINNING = re.compile(r"(?![^\n]* (?:=|[-=]+>) )(?:[\"'`(]?\w|\*\w)")  # no example, no list, no signature
 _USAGE = re.compile(r"\A[a-z]\S*(?: [^\s\[]+){0,3}(?: ?\[.*)?(?<![.:,])\n+(?=[A-Z])")  # of a command, such as pdb's
 _LOWER = {"a", "an", "the", "this", "true", "if", "called", "used"}  # first words that are no names
-_AUTHORS = re.compile(r"\bCopyright\b|\(c\) |[Ww]ritten by|Author:|All [Rr]ights|E-mail:|@\w+\.(?:com|org|net)\b")
+_TITLE = re.compile(r"(?:\w+\.)*(?P<name>\w+)(?:\.py)?(?:: | --? )(?=\w)")  # `runpy.py - locating modules`
+_ASIDE = re.compile(
+    r"\bCopyright\b|\(c\) |[Ww]ritten by|Author:|All [Rr]ights|E-mail:|@\w+\.(?:com|org|net)\b|\b(?:XXX|TODO|FIXME)\b"
+)
+"""In paragraphs for the author's own colleagues."""
 _CALL = re.compile(
     r"(?:[\w.]+\.)?(?P<name>\w+)(?P<signature>\(.*?\))(?: *[-=]+> *(?P<result>.*?))?(?:(?:\.? *-- |: ?)(?P<said>.*))?"
 )
 _RESULT = re.compile(r"(\(.*\)|[^,]{,40})\.?")  # what a signature says it returns
-_UNFINISHED = re.compile(r"\b(XXX|TODO|FIXME|[Uu]ndocumented|[Nn]ot documented|[Ii]nternal|[Pp]rivate)\b|\$\w+:|@param")
+_UNFIT = re.compile(r"[Uu]ndocumented|[Nn]ot documented|\b[Ii]nternal\b|\b[Pp]rivate\b|\$\w+:|@param")
 
 
 def clean(doc: str, name: str, limit: int) -> tuple[str, str]:
@@ -38,23 +42,26 @@ def clean(doc: str, name: str, limit: int) -> tuple[str, str]:
     doc = _DIRECTIVE.sub("", _RULE.sub("", doc))
     doc = _CODE.sub(r"`\1`", _ROLE.sub(r"`\1`", _QUOTED.sub(_as_quote, doc)))
     doc = re.sub(r"[ \t]+$", "", re.sub(r" ?::$", ":", doc, flags=re.M), flags=re.M)
-    doc = "\n\n".join(part for part in paragraphs(doc) if not _AUTHORS.search(part))
+    doc = "\n\n".join(part for part in paragraphs(doc) if not _ASIDE.search(part))
     doc = within(_once(re.sub(r"\n{3,}", "\n\n", doc).strip("\n")), limit)
-    doc = _USAGE.sub("", re.sub(rf"^(?:\w+\.)*{re.escape(name)}(\.py)?(: | --? )(?=\w)", "", doc))
+    title = _TITLE.match(doc)
+    doc = _USAGE.sub("", doc[title.end() :] if title and title["name"] == name else doc)
     if doc.partition(" ")[0] in _LOWER or begins_with_verb(doc):
         doc = doc[0].upper() + doc[1:]
-    is_left = any((match := _CALL.fullmatch(line.strip())) and match["result"] for line in doc.split("\n"))
+    calls = filter(None, (_CALL.fullmatch(line.strip()) for line in doc.split("\n")))
+    is_left = any(match["name"] == name and match["result"] for match in calls)
     return (doc, signature) if _is_prose(doc) and not is_left else ("", "")
 
 
 def within(doc: str, limit: int) -> str:
-    """The paragraphs that a limit of characters allows; where the first does not fit, its sentences that do."""
+    """The paragraphs that a limit of characters allows; where the first does not fit, its sentences that do, or one."""
     if len(doc) <= limit:
         return doc
     kept = list(_first(paragraphs(doc), limit, "\n\n"))
     while kept and _ANNOUNCES.search(kept[-1]):
         kept.pop()
-    return "\n\n".join(kept) or " ".join(_first(sentences(paragraphs(doc)[0]), limit, " "))
+    said = sentences(paragraphs(doc)[0])
+    return "\n\n".join(kept) or " ".join(_first(said, limit, " ")) or said[0]
 
 
 def paragraphs(doc: str) -> list[str]:
@@ -73,7 +80,7 @@ def first_sentence(doc: str) -> str:
 
 
 def _is_prose(doc: str) -> bool:
-    if not _BEGINNING.match(doc) or _UNFINISHED.search(doc) or _CONTROL.search(doc):
+    if not _BEGINNING.match(doc) or _UNFIT.search(paragraphs(doc)[0]) or _CONTROL.search(doc):
         return False
     return doc.count("`") % 2 == 0 and "``" not in doc
 
@@ -111,7 +118,7 @@ def _as_quote(match: re.Match[str]) -> str:
 def _once(doc: str) -> str:
     """Without the first paragraph where the next one begins by saying the same."""
     first, _, rest = doc.partition("\n\n")
-    return rest if " ".join(rest.split()).startswith(" ".join(first.split())) else doc
+    return rest if " ".join(rest.split()).startswith(" ".join(first.split()).rstrip(".")) else doc
 
 
 def _first(parts: list[str], limit: int, between: str) -> Iterator[str]:
