@@ -1,4 +1,7 @@
-"""The kind `RowSource`: where the rows come from that are learned from after pretraining."""
+"""The kind `RowSource`: where rows come from, such as conversations or pairs of answers that somebody has written down.
+
+What a row means is not told here: `lmkit/data/conversations/` reads that out of its keys.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -9,17 +12,19 @@ from lmkit.data.corpus.kinds import Item
 
 
 class Row(NamedTuple):
-    """One row, as its source has it.
+    """One row of a file or a data set.
 
     Attributes:
-        values: by key.
-        where: what errors call it, such as `chats.jsonl:12`.
-        group: rows of one group fall on the same side of a split; none: their own content decides.
+        values: by key, or by the name of the column.
+        where: the row in words, "chats.jsonl, row 12"; rows count from 1.
+        group: rows of one group fall on the same side of a split; none: their content decides.
+        fault: why the row could not be read, so that it has no values; none where it could.
     """
 
     values: dict[str, Any]
     where: str
     group: str | None = None
+    fault: str | None = None
 
 
 class RowSource(ABC):
@@ -31,6 +36,8 @@ class RowSource(ABC):
     @abstractmethod
     def rows(self) -> Iterator[Row]:
         """Yields the rows, one at a time, in the same order each time that it is called.
+
+        A row that is broken is one with a `fault`, whose reader decides whether to go on.
 
         Raises:
             UserError: something cannot be read.

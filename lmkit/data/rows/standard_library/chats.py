@@ -9,6 +9,7 @@ from lmkit.data.rows.standard_library.drawing import choose, draw
 from lmkit.data.rows.standard_library.entries import Entry, entries
 from lmkit.data.rows.standard_library.kind import OfStandardLibrary, checked
 from lmkit.data.rows.standard_library.questions import Exchange
+from lmkit.data.rows.standard_library.wording import first_sentence
 
 Messages = list[dict[str, str]]
 
@@ -57,7 +58,7 @@ class StandardLibraryChats(OfStandardLibrary):
         if call:
             yield _messages(call, system=_system(entry, "call"))
         if is_one and (which := questions.which(entry)):
-            further = draw(4, "further", entry.full) == 0
+            further = draw(4, "further", entry.full) == 0 and what.answer.rstrip(".") != first_sentence(entry.doc)
             more = [Exchange(choose(_THEN_WHAT, "then", entry.full), what.answer)] if further else []
             yield _messages(which, *more, system=_system(entry, "which"))
         if (where := questions.where(entry)) and draw(2, "where", entry.full):

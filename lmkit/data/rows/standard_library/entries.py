@@ -3,6 +3,7 @@
 import builtins
 import keyword
 import re
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -108,7 +109,7 @@ def instance(cls: str) -> str:
     if cls.islower() and len(cls) < 10:
         return cls[0]
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls).lower()
-    taken = words == cls or keyword.iskeyword(words) or hasattr(builtins, words)
+    taken = keyword.iskeyword(words) or hasattr(builtins, words) or words in {cls, *sys.stdlib_module_names}
     return f"my_{words}" if taken else words
 
 

@@ -100,8 +100,8 @@ def described(entry: Entry) -> str:
 
 
 def where(entry: Entry) -> Exchange | None:
-    """Which module it is in, for what stands at the top of one and of no other."""
-    if not entry.is_only or not entry.name or "." in entry.name or entry.module == "builtins":
+    """Which module it is in, for what stands at the top of one and of no other; no short names, such as `get`."""
+    if not entry.is_only or len(entry.name) < 5 or "." in entry.name or entry.module == "builtins":
         return None
     answer = "The {kind} `{name}` is in the module `{module}`: `from {module} import {name}`."
     return Exchange(_say(choose(_WHERE, "where", entry.full), entry), _say(answer, entry))

@@ -19,7 +19,8 @@ _USAGE = re.compile(r"\A[a-z]\S*(?: [^\s\[]+){0,3}(?: ?\[.*)?(?<![.:,])\n+(?=[A-
 _LOWER = {"a", "an", "the", "this", "true", "if", "called", "used"}  # first words that are no names
 _TITLE = re.compile(r"(?:\w+\.)*(?P<name>\w+)(?:\.py)?(?:: | --? )(?=\w)")  # `runpy.py - locating modules`
 _ASIDE = re.compile(
-    r"\bCopyright\b|\(c\) |[Ww]ritten by|Author:|All [Rr]ights|E-mail:|@\w+\.(?:com|org|net)\b|\b(?:XXX|TODO|FIXME)\b"
+    r"\bCopyright\b|\(c\) |[Ww]ritten by|Author:|All [Rr]ights|E-mail:|@\w+\.(?:com|org|net)\b|"
+    r"\b(?:XXX|TODO|FIXME)\b|\$Id\b"
 )
 """In paragraphs for the author's own colleagues."""
 _CALL = re.compile(
