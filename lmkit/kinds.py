@@ -6,6 +6,8 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 from lightning import Callback, LightningDataModule
 from torch.optim import Optimizer
 
+import lmkit.data.chat
+import lmkit.data.preferences
 import lmkit.data.text  # noqa: F401 (known by its class name once it is imported)
 from lmkit.data.chat_templates import ChatTemplate
 from lmkit.data.conversations import RowFormat

@@ -19,8 +19,7 @@ from lmkit.data.example_data import ExampleData
 from lmkit.data.examples import ExampleStore
 from lmkit.data.packing import IGNORE, Batch
 from lmkit.data.prepare_examples import Example, ExamplePreparation, Maker
-from lmkit.data.rows import RowSource, row_source_of
-from lmkit.data.rows.standard_library import StandardLibraryChats
+from lmkit.data.rows import RowSource, StandardLibraryChats, row_source_of
 from lmkit.errors import UserError
 
 

@@ -15,8 +15,7 @@ from lmkit.data.example_data import ExampleData
 from lmkit.data.examples import ExampleStore
 from lmkit.data.prepare_examples import Example, ExamplePreparation, Maker
 from lmkit.data.roles import CHOSEN, REJECTED
-from lmkit.data.rows import RowSource, row_source_of
-from lmkit.data.rows.standard_library import StandardLibraryPairs
+from lmkit.data.rows import RowSource, StandardLibraryPairs, row_source_of
 from lmkit.data.trees import TreeRows
 from lmkit.errors import UserError
 

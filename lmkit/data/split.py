@@ -1,5 +1,6 @@
 """Splits documents by their content, so that a text and its exact copy always fall on the same side."""
 
+from collections.abc import Iterable
 from hashlib import blake2b
 
 
@@ -11,6 +12,11 @@ def is_validation(document_text: str, fraction: float) -> bool:
         fraction: expected share of the documents kept for validation, from 0 to 1.
     """
     return _uniform(document_text, b"validation") < fraction
+
+
+def last_held_out(texts: Iterable[str]) -> str:
+    """The text that is kept for validation at the largest fraction only: where it is kept, all of these are."""
+    return max(texts, key=lambda text: _uniform(text, b"validation"))
 
 
 def is_sampled(document_text: str, fraction: float) -> bool:

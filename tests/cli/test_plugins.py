@@ -45,14 +45,7 @@ class {name}(RMSNorm):
 BUILT_IN = [
     (kind, cls) for kind, (base, _) in KINDS.items() for cls in usable(base) if cls.__module__.startswith("lmkit.")
 ]
-FROM_PYTHON = ("chat_template", "preference_loss")
-"""The kinds that no task and no data takes so far."""
-
 BUILT_IN = [(kind, cls) for kind, cls in BUILT_IN if ".templates." not in cls.__module__]
-
-
-UNNAMED = ("chat_template", "row_source", "row_format")
-"""Kinds that no recipe can name yet."""
 
 
 @pytest.fixture
@@ -217,7 +210,7 @@ def test_a_snippet_has_every_option():
 def test_the_snippet_of_a_class_makes_a_recipe_with_it(parser, tmp_path, kind, cls):
     text = snippet(cls, kind)
     if text is None:
-        assert cls.__name__ == "KeepRecipe" or kind in FROM_PYTHON  # that no recipe can name
+        assert cls.__name__ == "KeepRecipe"  # that no recipe can name
         return
     assert cls.__name__ in text
     (tmp_path / "snippet.yaml").write_text(text)
@@ -399,12 +392,9 @@ def test_what_new_writes_trains_at_once(run, begun, toy, texts):
     names, printed = begun
     for kind, name in names.items():
         assert f"lmkit plugins check begun/{file_name(name)}" in printed[kind]
-        if kind in FROM_PYTHON:
-            assert "No task or data that is known takes it from a recipe" in printed[kind]
-        else:
-            recipe = yaml.safe_load(printed[kind].partition("second -c:\n")[2].partition("\nNext:")[0])
-            assert recipe["plugins"] == [f"begun/{file_name(name)}"]
-            assert name in str(recipe)
+        recipe = yaml.safe_load(printed[kind].partition("second -c:\n")[2].partition("\nNext:")[0])
+        assert recipe["plugins"] == [f"begun/{file_name(name)}"]
+        assert name in str(recipe)
         text = Path("begun", file_name(name)).read_text()
         assert text.startswith(f'"""{name}, a')
         assert not re.search(r"\bTemplate\b", text)

@@ -1,4 +1,4 @@
-"""A script: prints the docstrings of every standard module written in C, as JSON by module name.
+"""A script: prints the docstrings of every standard module written in C, as JSON by module name: as a text, and each.
 
 It imports nothing of lmkit, because it runs in a bare Python of its own (see `standard_library.py`).
 """
@@ -13,9 +13,19 @@ from collections.abc import Iterator
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 _FOR_TESTS = re.compile(r"_?(test|xx)|.*_test$")
 _IMPLIED = re.compile(r"^\(\$?(module|self|type)(, /)?(, )?")  # the argument that the caller does not write
+_KINDS = {
+    "method_descriptor": "method",
+    "function": "method",
+    "classmethod_descriptor": "bound",
+    "classmethod": "bound",
+    "staticmethod": "bound",
+    "builtin_function_or_method": "bound",
+}
+"""What a class's member is, by its type; any other is a property."""
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
@@ -27,34 +37,56 @@ def names() -> list[str]:
     return sorted(name for name in found if not _FOR_TESTS.match(name) and name != "__main__")
 
 
-def describe(module: ModuleType) -> str:
-    """The module's docstring, then every function and class with its signature and docstring, sorted by name."""
-    parts = [f"{module.__name__}\n\n{inspect.getdoc(module) or ''}"]
+class Entry(NamedTuple):
+    """A function, a class, or what a class holds.
+
+    Attributes:
+        kind: module, function, class, exception, method, bound (a method that is called on its class), property, or
+            alias (a class that the module has under its own name too).
+        name: within its module, such as `Struct.pack`.
+        signature: as text, without what the caller does not write; empty where it is not known.
+        doc: its docstring.
+    """
+
+    kind: str
+    name: str
+    signature: str
+    doc: str
+
+
+def entries(module: ModuleType) -> Iterator[Entry]:
+    """Every function and class that the module owns, and what its classes hold, sorted by name."""
     for name, value in sorted(vars(module).items()):
         # What other modules own is told there; data, such as os.environ, differs from one machine to the next.
         if name.startswith("__") or getattr(value, "__module__", None) not in (module.__name__, None):
             continue
         if inspect.isbuiltin(value):
-            parts.append(_entry(name, value))
+            yield _entry("function", name, value)
         elif inspect.isclass(value):
-            parts.extend(_class(name, value))
-    return _ADDRESS.sub("", "\n\n".join(parts)) + "\n"
+            kind = "exception" if issubclass(value, BaseException) else "class"
+            is_alias = value.__name__ != name and vars(module).get(value.__name__) is value
+            yield _entry("alias" if is_alias else kind, name, value)
+            for member, held in sorted(vars(value).items()):
+                if not member.startswith("_") and inspect.getdoc(held) and not isinstance(held, (int, str, float)):
+                    yield _entry(_KINDS.get(type(held).__name__, "property"), f"{name}.{member}", held)
 
 
-def _class(name: str, kind: type) -> Iterator[str]:
-    yield _entry(f"class {name}", kind)
-    for member, value in sorted(vars(kind).items()):
-        if not member.startswith("_") and inspect.getdoc(value) and not isinstance(value, (int, str, float)):
-            yield _entry(f"{name}.{member}", value)
+def describe(module: ModuleType) -> str:
+    """The module's docstring, then every function and class with its signature and docstring, sorted by name."""
+    parts = [f"{module.__name__}\n\n{inspect.getdoc(module) or ''}"]
+    for kind, name, signature, doc in entries(module):
+        title = f"class {name}" if kind in {"class", "exception", "alias"} else name
+        parts.append(f"{title}{signature}\n{doc}".rstrip())
+    return "\n\n".join(parts) + "\n"
 
 
-def _entry(title: str, value: object) -> str:
+def _entry(kind: str, name: str, value: object) -> Entry:
     # The signature as text: `inspect.signature` would evaluate its defaults, which fails where they need a terminal.
     signature = _IMPLIED.sub("(", getattr(value, "__text_signature__", None) or "")
-    return f"{title}{signature}\n{inspect.getdoc(value) or ''}".rstrip()
+    return Entry(kind, name, *(_ADDRESS.sub("", text) for text in (signature, inspect.getdoc(value) or "")))
 
 
-def _collect() -> dict[str, str]:
+def _collect() -> dict[str, tuple[str, list[Entry]]]:
     found = {}
     for name in names():
         try:
@@ -63,7 +95,8 @@ def _collect() -> dict[str, str]:
             continue  # A library that it needs is not on this machine.
         text = describe(module)
         if inspect.getdoc(module) or text.count("\n\n") > 1:
-            found[name] = text
+            own = Entry("module", "", "", _ADDRESS.sub("", inspect.getdoc(module) or ""))
+            found[name] = text, [own, *entries(module)]
     return found
 
 

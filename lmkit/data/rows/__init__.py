@@ -4,5 +4,21 @@ from lmkit.data.rows.files import RowFiles
 from lmkit.data.rows.hub import HubRows
 from lmkit.data.rows.kinds import Row, RowSource
 from lmkit.data.rows.named import row_source_of
+from lmkit.data.rows.standard_library import (
+    StandardLibraryChats,
+    StandardLibraryJudged,
+    StandardLibraryLabels,
+    StandardLibraryPairs,
+)
 
-__all__ = ["HubRows", "Row", "RowFiles", "RowSource", "row_source_of"]
+__all__ = [
+    "HubRows",
+    "Row",
+    "RowFiles",
+    "RowSource",
+    "StandardLibraryChats",
+    "StandardLibraryJudged",
+    "StandardLibraryLabels",
+    "StandardLibraryPairs",
+    "row_source_of",
+]
