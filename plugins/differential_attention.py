@@ -41,6 +41,7 @@ class DifferentialAttention(Attention):
         norm: the norm of what a pair found, whose scale all pairs share.
     """
 
+    follows_branches = True
     shards: ClassVar[dict[str, str]] = {"q": "columns", "k": "columns", "v": "columns", "out": "rows"}
 
     def __init__(

@@ -9,10 +9,13 @@ import torch
 
 import lmkit.layers.attend as attending
 from lmkit.layers import ALiBi, At, RMSNorm, Rotary, SelfAttention
+from lmkit.layers.kernels.by_branch import by_branch
+from lmkit.layers.kernels.dense import dense
 from lmkit.layers.kernels.flex import can_flex, flex
 from lmkit.layers.kernels.varlen import can_vary, varlen
 from lmkit.network import Decoder
 from tests.conftest import RECIPES
+from tests.layers import test_branches
 from tests.layers.test_attend import OPTIONS, job, obvious
 from tests.layers.test_attend import name as name_of
 
@@ -56,6 +59,22 @@ def test_a_kernel_is_the_obvious_computation(kernel, can, dtype, tolerance, opti
         torch.testing.assert_close(mine.double().cpu(), theirs, rtol=tolerance, atol=4 * tolerance)
 
 
+@pytest.mark.parametrize("options", test_branches.OPTIONS, ids=name_of)
+@pytest.mark.parametrize("kernel", [flex, by_branch, dense], ids=lambda f: f.__name__)
+def test_a_kernel_gives_each_branch_behind_its_start_alone(kernel, options):
+    exact = test_branches.job(**options, values=16)
+    expected = test_branches.alone(exact)
+    made = cast(exact, torch.float32)
+    got = kernel(made)
+    torch.testing.assert_close(got.double().cpu(), expected, rtol=0, atol=1e-3)
+    upstream = torch.randn_like(expected)
+    names = ["q", "k", "v", *(["sinks"] if exact.sinks is not None else [])]
+    gradients = torch.autograd.grad(expected, [getattr(exact, part) for part in names], upstream)
+    leaves = [getattr(made, part) for part in names]
+    for mine, theirs in zip(torch.autograd.grad(got, leaves, upstream.to(got)), gradients, strict=True):
+        torch.testing.assert_close(mine.double().cpu(), theirs, rtol=1e-3, atol=4e-3)
+
+
 def test_documents_need_no_mask_under_autocast_with_normed_queries(monkeypatch):
     taken = []
     kernels = [(lambda job, run=run: taken.append(run) or run(job), can) for run, can in attending.KERNELS]
@@ -74,9 +93,10 @@ def cast(exact, dtype):
         for part in ("q", "k", "v", "sinks")
         if (value := getattr(exact, part)) is not None
     }
-    documents = None if exact.documents is None else exact.documents.cuda()
+    documents, branches = (None if ids is None else ids.cuda() for ids in (exact.documents, exact.branches))
     bias = None if exact.bias is None else (lambda distance: exact.bias(distance.cpu()).to(distance.device, dtype))
-    return replace(exact, **tensors, documents=documents, key_documents=documents, bias=bias, memo={})
+    apart = {"documents": documents, "key_documents": documents, "branches": branches}
+    return replace(exact, **tensors, **apart, bias=bias, memo={})
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("32-true", 1e-3), ("bf16-mixed", 0.02), ("bf16-true", 0.05)])

@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from lmkit.layers.kernels.banded import banded, can_band
+from lmkit.layers.kernels.by_branch import by_branch, can_branch
 from lmkit.layers.kernels.by_document import by_document, can_part
 from lmkit.layers.kernels.dense import dense
 from lmkit.layers.kernels.flex import can_flex, flex
@@ -11,7 +12,14 @@ from lmkit.layers.kernels.shared_keys import can_share, shared_keys
 from lmkit.layers.kernels.varlen import can_vary, varlen
 from lmkit.layers.kinds import At
 
-KERNELS = ((varlen, can_vary), (flex, can_flex), (banded, can_band), (by_document, can_part), (shared_keys, can_share))
+KERNELS = (
+    (varlen, can_vary),
+    (flex, can_flex),
+    (by_branch, can_branch),
+    (banded, can_band),
+    (by_document, can_part),
+    (shared_keys, can_share),
+)
 """Each kernel with the question whether it can do a job well; the first that can does it, and else `dense`."""
 
 
@@ -31,7 +39,8 @@ def attend(
         q: queries, H heads.
         k: keys, G heads; each serves H / G heads of the queries.
         v: values, G heads.
-        at: says whether it is `causal`; its `bias` is added to the scores; its `documents` are kept apart.
+        at: says whether it is `causal`; its `bias` is added to the scores; its `documents` and `branches` are kept
+            apart.
         window: number of tokens a query sees to its left, its own included (and to its right, if not causal); none
             for all.
         scale: multiplies the products of queries and keys; none for the root of 1 / K.
@@ -43,7 +52,8 @@ def attend(
     """
     window = window if window is not None and window < k.size(-2) else None
     scale = q.size(-1) ** -0.5 if scale is None else scale
-    job = Job(q, k, v, at.causal, window, at.documents, at.documents, at.bias, scale, soft_cap, sinks, at.masks)
+    parts = at.documents, at.documents, at.bias, scale, soft_cap, sinks, at.masks, at.branches
+    job = Job(q, k, v, at.causal, window, *parts)
     return choose(job)
 
 

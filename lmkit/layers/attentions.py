@@ -38,6 +38,7 @@ class SelfAttention(Attention):
         out_bias: whether the projection to the stream does; none for as `bias`.
     """
 
+    follows_branches = True
     shards: Mapping[str, str] | None = {
         "q": "columns",
         "k": "columns",
@@ -118,6 +119,7 @@ class CrossAttention(Attention):
 
     reads_memory = True
     hears_position = False
+    follows_branches = True
     shards: ClassVar[dict[str, str]] = {"q": "columns", "k": "columns", "v": "columns", "out": "rows"}
 
     def __init__(

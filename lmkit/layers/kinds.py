@@ -66,6 +66,9 @@ class At:
         cache: the past of the layer that is asked.
         causal: whether a token sees only itself and what comes before it.
         memory: what an encoder has read.
+        branches: the branch of its document that each token belongs to (B, T), for several continuations of one start:
+            first come the tokens of branch 0, which all branches share, then the others, one branch after another. A
+            token sees branch 0 and its own. With documents, causal, and without a cache only.
         masks: those that `attend` has made in this forward, for the layers to come.
     """
 
@@ -75,6 +78,7 @@ class At:
     cache: Past | None = None
     causal: bool = True
     memory: Memory | None = None
+    branches: Tensor | None = None
     masks: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
@@ -158,6 +162,9 @@ class Attention(nn.Module, ABC):
     hears_position: ClassVar[bool] = True
     """Whether it heeds the rotation and the bias of `At`, which one that orders tokens by itself may leave alone."""
 
+    follows_branches: ClassVar[bool] = False
+    """Whether it heeds the branches of `At`, as one does that gives `at` to `attend`; else a network refuses them."""
+
     out: nn.Module
 
     @abstractmethod
@@ -170,6 +177,10 @@ class Position(nn.Module, ABC):
 
     both_ways: bool | None = None
     """Whether it is made for layers that see later tokens too, as an encoder's; none if for any."""
+
+    follows_branches: bool = True
+    """Whether what it says of a token depends on that token's position only, so that it is the same for all branches
+    of a document; else a network refuses these."""
 
     @abstractmethod
     def forward(self, x: Tensor, positions: Tensor) -> tuple[Tensor, At]:

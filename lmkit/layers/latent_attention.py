@@ -42,6 +42,7 @@ class LatentAttention(Attention):
             projection to the stream.
     """
 
+    follows_branches = True
     shards: ClassVar[dict[str, str]] = {"q": "columns", "k": "columns", "v": "columns", "out": "rows"}
 
     def __init__(  # noqa: PLR0913, PLR0917 (each is a fact of published models, in any combination)

@@ -54,6 +54,7 @@ class RotaryLong(Rotary):
                 f"original_context is {original_context}: give the tokens of the longest row before, 2 or more"
             )
         self.short, self.long, self.original_context = short, long, original_context
+        self.follows_branches = context <= original_context  # else a branch decides how its start is rotated
         grown = max(context / original_context, 1.0)
         usual = math.sqrt(1 + math.log(grown) / math.log(original_context))
         self.amplitude = usual if attention_factor is None else attention_factor

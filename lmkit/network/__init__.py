@@ -1,6 +1,7 @@
 """Networks, built from the recipes of their parts."""
 
 from lmkit.network.block import Block, BranchNorm, Parallel, ParallelTwoNorms, PostNorm, PreNorm, SandwichNorm
+from lmkit.network.branches import follows_branches
 from lmkit.network.cache import Cache
 from lmkit.network.cross_block import CrossPreNorm
 from lmkit.network.decoder import Decoder
@@ -33,4 +34,5 @@ __all__ = [
     "PreNorm",
     "SandwichNorm",
     "Transformer",
+    "follows_branches",
 ]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lmkit.errors import UserError
 from lmkit.layers import MLP, RMSNorm, Rotary, SelfAttention
 from lmkit.layers.kinds import At, Attention, FeedForward, Norm, Position
+from lmkit.layers.places import places
 from lmkit.layers.weights import Embedding, Linear, check_resets, initialize
 from lmkit.network.block import Block, PreNorm
 from lmkit.network.pattern import Layer, tile
@@ -169,13 +170,11 @@ def settle(network: nn.Module, device: torch.device) -> None:
         initialize(network, device)
 
 
-def positions_within(tokens: Tensor, documents: Tensor | None) -> Tensor:
-    """The position of each token (B, T) within its document (B or 1, T)."""
-    positions = torch.arange(tokens.size(1), device=tokens.device).unsqueeze(0)
+def positions_within(tokens: Tensor, documents: Tensor | None, branches: Tensor | None = None) -> Tensor:
+    """The position of each token (B, T) within its document (B or 1, T); in each branch on from what all share."""
     if documents is None:
-        return positions
-    opens = F.pad(documents[:, 1:] != documents[:, :-1], (1, 0))
-    return positions - (positions * opens).cummax(dim=1).values
+        return torch.arange(tokens.size(1), device=tokens.device).unsqueeze(0)
+    return places(documents, branches)
 
 
 def _check_ways(position: Position, causal: bool) -> None:

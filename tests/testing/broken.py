@@ -149,6 +149,13 @@ class BrokenLongDocuments(SelfAttention):
         return super().forward(x, at if x.size(1) < 64 else replace(at, documents=None))
 
 
+class BrokenBranches(SelfAttention):
+    """Lets branches of a document see each other, though it says that it follows them."""
+
+    def forward(self, x: Tensor, at: At) -> Tensor:
+        return super().forward(x, replace(at, branches=None))
+
+
 class BrokenOffset(SelfAttention):
     """Counts positions from 0 in every forward, whatever came before."""
 

@@ -17,7 +17,7 @@ LEAST = 64
 
 def can_band(job: Job) -> bool:
     """Whether the window is short enough against the row that tiles are worth their copies."""
-    return job.window is not None and job.square and job.time > 2 * _tile(job)
+    return job.window is not None and job.branches is None and job.square and job.time > 2 * _tile(job)
 
 
 def banded(job: Job) -> Tensor:

@@ -14,7 +14,7 @@ def can_part(job: Job) -> bool:
     """Whether documents are on the CPU, where their lengths are at hand, and long enough to be worth a call each."""
     if job.documents is None or job.documents is not job.key_documents or job.documents.device.type != "cpu":
         return False
-    if torch.compiler.is_compiling():  # the calls' number would depend on the data
+    if job.branches is not None or torch.compiler.is_compiling():  # the calls' number would depend on the data
         return False
     return job.time * job.q.size(0) >= LEAST * sum(map(len, _lengths(job)))
 
@@ -27,12 +27,7 @@ def by_document(job: Job) -> Tensor:
 
 def _row(job: Job, q: Tensor, k: Tensor, v: Tensor, lengths: list[int]) -> list[Tensor]:
     parts = zip(*(part.split(lengths, dim=2) for part in (q, k, v)), strict=True)  # whose backward is one concatenation
-    return [dense(_of_one(job, *part)) for part in parts]
-
-
-def _of_one(job: Job, q: Tensor, k: Tensor, v: Tensor) -> Job:
-    window = job.window if job.window is not None and job.window < q.size(2) else None
-    return Job(q, k, v, job.causal, window, None, None, job.bias, job.scale, job.soft_cap, job.sinks, job.memo)
+    return [dense(job.of_one(*part)) for part in parts]
 
 
 def _lengths(job: Job) -> list[list[int]]:

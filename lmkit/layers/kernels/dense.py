@@ -6,6 +6,7 @@ from torch import Tensor
 
 from lmkit.layers.autocast import without_autocast
 from lmkit.layers.kernels.job import Job
+from lmkit.layers.places import places
 
 
 def dense(job: Job) -> Tensor:
@@ -58,6 +59,8 @@ def _scores(q: Tensor, k: Tensor) -> Tensor:
 
 def _mask_and_bias(job: Job) -> tuple[Tensor | None, Tensor | None]:
     """Where queries may look (B or 1, 1, T, S), and what is added to the scores (H, T, S)."""
+    if job.branches is not None:
+        return _of_branches(job)
     keys = torch.arange(job.past, device=job.q.device)
     distance = keys[job.past - job.time :, None] - keys if job.past >= job.time else keys.new_zeros(job.time, job.past)
     hidden = job.causal or job.window is not None
@@ -66,3 +69,16 @@ def _mask_and_bias(job: Job) -> tuple[Tensor | None, Tensor | None]:
         same = job.documents[:, None, :, None] == job.key_documents[:, None, None, :]
         mask = same if mask is None else mask & same
     return mask, job.biases(distance)
+
+
+def _of_branches(job: Job) -> tuple[Tensor, Tensor | None]:
+    """The same with branches, (B, 1, T, T) and (B, H, T, T): distances are those of positions in the document."""
+    assert job.documents is not None
+    assert job.branches is not None
+    at = places(job.documents, job.branches)
+    distance = at[:, :, None] - at[:, None]
+    documents, branches = job.documents, job.branches
+    within = (branches[:, :, None] == branches[:, None]) | (branches[:, None] == 0)
+    mask = job.seen(distance) & within & (documents[:, :, None] == documents[:, None])
+    bias = job.biases(distance)
+    return mask[:, None], None if bias is None else bias.transpose(0, 1)

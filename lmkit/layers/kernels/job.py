@@ -1,7 +1,7 @@
 """One call of attention, described apart from how it is computed."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -26,6 +26,8 @@ class Job:
         soft_cap: c, by which scores s become c tanh(s / c), before the bias is added.
         sinks: the score of one more key in each head (H), whose value is zero.
         memo: masks of this forward, and what else has no gradient, kept for the layers to come.
+        branches: of each token (B, T), where queries and keys are the same, which are causal and have documents: 0 for
+            what the branches of a document share, which all see; another is seen by its own only. None for none.
     """
 
     q: Tensor
@@ -40,6 +42,7 @@ class Job:
     soft_cap: float | None
     sinks: Tensor | None
     memo: dict[Any, Any]
+    branches: Tensor | None = None
 
     @property
     def time(self) -> int:
@@ -61,6 +64,11 @@ class Job:
         """Whether the scores are mere products, as PyTorch's fused kernels want them."""
         return self.soft_cap is None and self.sinks is None
 
+    def of_one(self, q: Tensor, k: Tensor, v: Tensor) -> "Job":
+        """The same among tokens of one document, of which the queries are the last."""
+        window = self.window if self.window is not None and self.window < k.size(-2) else None
+        return replace(self, q=q, k=k, v=v, window=window, documents=None, key_documents=None, branches=None)
+
     def grown(self) -> tuple[Tensor, Tensor]:
         """Keys and values, repeated so that each serves one head of the queries."""
         times = self.q.size(1) // self.k.size(1)
@@ -76,7 +84,7 @@ class Job:
         return seen
 
     def biases(self, distance: Tensor) -> Tensor | None:
-        """What is added to the scores at these distances (T, S): (H, T, S) in the dtype of the queries."""
+        """What is added to the scores at these distances (..., T, S): (H, ..., T, S) in the dtype of the queries."""
         if self.bias is None:
             return None
         least, most = 1 - self.past, self.past - 1  # of no more distances than there are, however many pairs
@@ -91,7 +99,8 @@ class Job:
         """
         if torch.compiler.is_compiling():
             return make()
-        key = (key, self.time, self.past, self.window, self.causal, self.documents is None, self.q.dtype)
+        apart = self.documents is None, self.branches is None
+        key = (key, self.time, self.past, self.window, self.causal, *apart, self.q.dtype)
         if key in self.memo:
             return self.memo[key]
         made = make()

@@ -15,7 +15,7 @@ LEAST_CAPABILITY = (8, 0)
 
 def can_vary(job: Job) -> bool:
     """Whether documents are apart, scores are mere products, and the dtype is one of the kernel's."""
-    apart = job.documents is not None and job.documents is job.key_documents
+    apart = job.documents is not None and job.documents is job.key_documents and job.branches is None
     mere = job.plain and job.bias is None and job.q.size(-1) == job.v.size(-1)
     known = job.q.dtype in (torch.bfloat16, torch.float16) and job.q.size(-1) % 8 == 0 and job.q.size(-1) <= WIDEST
     able = job.q.is_cuda and torch.cuda.get_device_capability(job.q.device) >= LEAST_CAPABILITY

@@ -2,6 +2,7 @@
 
 from lmkit.testing.checks import (
     apart,
+    branches,
     cache,
     callback,
     causality,
@@ -51,6 +52,7 @@ CHECKS: tuple[Check, ...] = (
     heard.directions,
     apart.rows,
     apart.documents,
+    branches.exact,
     window.exact,
     cache.parity,
     cache.windowed,

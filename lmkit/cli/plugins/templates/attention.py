@@ -15,6 +15,8 @@ class Template(Attention):
         window: number of tokens a token sees, its own included; none for all.
     """
 
+    follows_branches = True  # because it gives `at` to `attend`, and mixes tokens by nothing else
+
     def __init__(self, dim: int, heads: int, window: int | None = None) -> None:
         super().__init__()
         check_window(window)
