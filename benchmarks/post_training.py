@@ -4,9 +4,9 @@ usage: python -m benchmarks.post_training {sft,dpo} [--rounds 3] [--steps 8] [--
        [--precision 32-true|bf16-mixed] [--recipe recipes/llama-small.yaml] [any further option of lmkit fit]
 
 A network of the recipe with random weights is exported to a Hugging Face folder, from which both start; the rows are
-questions about the standard library with a right and a wrong answer. Both sides have a process of their own in every round,
-by turns; a step's time is the median of its process, without the first two. Real tokens are those of the conversations, a
-prompt counted once for each answer, never padding. TRL packs for SFT, its best setting; `--stored` has it compute the
+questions about the standard library with a right and a wrong answer. Both sides have a process of their own in every
+round, by turns; a step's time is the median of its process, without the first two. Real tokens are those of the
+conversations, a prompt counted once for each answer, never padding. TRL packs for SFT, its best setting; `--stored` has it compute the
 reference's log-probabilities beforehand, as lmkit does.
 """
 

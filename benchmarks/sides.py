@@ -7,6 +7,7 @@ import resource
 import statistics
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ class Clock:
         self.times.append(time.perf_counter())
 
     def tell(self) -> None:
-        steps = [later - earlier for earlier, later in zip(self.times[WARM_UP:], self.times[WARM_UP + 1 :], strict=False)]
+        steps = [later - earlier for earlier, later in pairwise(self.times[WARM_UP:])]
         rate = statistics.mean(self.tokens) / statistics.median(steps)
         held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         if torch.cuda.is_available():
@@ -80,9 +81,7 @@ def run_trl(options: argparse.Namespace) -> None:
             from trl import DPOConfig, DPOTrainer
 
             config = DPOConfig(precompute_ref_log_probs=options.stored, **settings)
-            trainer = DPOTrainer(
-                model, args=config, train_dataset=rows, processing_class=tokenizer, callbacks=[Tick()]
-            )
+            trainer = DPOTrainer(model, args=config, train_dataset=rows, processing_class=tokenizer, callbacks=[Tick()])
         collate = trainer.data_collator
 
         def counted(examples: list[Any]) -> Any:
@@ -100,7 +99,7 @@ def run_trl(options: argparse.Namespace) -> None:
 def run_lmkit(options: argparse.Namespace, rest: list[str]) -> None:
     from lightning import Callback
 
-    import lmkit.cli.defaults as defaults
+    from lmkit.cli import defaults
     from lmkit.cli.main import main as lmkit
 
     clock = Clock()

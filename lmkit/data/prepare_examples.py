@@ -212,17 +212,18 @@ class _Making:
         """What a tokenizer is trained on: the training rows as their template writes them."""
         bare = self._wanted.encoder(tokenizing.train(iter(()), 257), 0)
         faults = Faults(strict=False)
-        for row, value in self._read(self._wanted.source, faults):
+        for row, value in self._read(self._wanted.source, faults, bare):
             if self._side(row, value, None) == "train":
                 with faults.row(row):
                     yield from (text for text, _ in self._maker.marked(bare, value))
 
-    def _read(self, source: RowSource, faults: Faults) -> Iterator[tuple[Row, Any]]:
-        return read(source, self._wanted.format, self._wanted.columns, faults, self._maker.kind)
+    def _read(self, source: RowSource, faults: Faults, encoder: ChatEncoder) -> Iterator[tuple[Row, Any]]:
+        wanted = self._wanted
+        return read(source, wanted.format, wanted.columns, faults, self._maker.kind, encoder.template.roles)
 
     def _take(self, source: RowSource, side: str | None) -> None:
         """Reads a source; its rows are on one side, or are split."""
-        rows = self._read(source, self._faults)
+        rows = self._read(source, self._faults, self._encoder)
         while some := [*islice(rows, TOGETHER)]:
             written = []
             for row, value in some:

@@ -67,7 +67,7 @@ class PreferenceOptimization(Task):
 
     def on_validation_start(self) -> None:
         """The same for a run that only measures."""
-        if not self.trainer.fitting:
+        if self.trainer.state.fn != "fit":
             self.on_fit_start()
 
     on_test_start = on_predict_start = on_validation_start

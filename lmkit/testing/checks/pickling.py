@@ -9,8 +9,8 @@ import torch
 from lmkit.data.chat_templates import ChatTemplate
 from lmkit.data.conversations import RowFormat
 from lmkit.data.corpus import Document, Filter, Source
-from lmkit.losses import PreferenceLoss
 from lmkit.data.rows import RowSource
+from lmkit.losses import PreferenceLoss
 from lmkit.testing.checks.chat_template import EOS
 from lmkit.testing.checks.filter import TEXTS
 from lmkit.testing.conversations import talk
