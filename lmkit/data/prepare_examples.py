@@ -5,6 +5,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -240,7 +241,7 @@ class _Making:
 
     def _side(self, row: Row, value: Any, side: str | None) -> str:
         group = row.group or json.dumps(_opening(value), sort_keys=True, default=str)
-        held = side is None and is_validation(group, self._wanted.validation_fraction)
+        held = side is None and _is_held_out(group, self._wanted.validation_fraction)
         return side or ("validation" if held else "train")
 
     def _keep(self, example: Example, side: str) -> None:
@@ -259,6 +260,12 @@ class _Making:
             f"validate on{f' ({told})' if told else ''}: give more rows, another data.validation_fraction, or a "
             "data.validation_source"
         )
+
+
+@lru_cache(maxsize=1024)
+def _is_held_out(group: str, fraction: float) -> bool:
+    """Whether a group is kept for validation; many rows have one, which may be a long text."""
+    return is_validation(group, fraction)
 
 
 def _opening(value: Any) -> Any:

@@ -2,8 +2,9 @@
 
 from lmkit.tasks.denoising import Denoising
 from lmkit.tasks.masked import MaskedLanguageModel
+from lmkit.tasks.preference_optimization import PreferenceOptimization
 from lmkit.tasks.pretraining import Pretraining
 from lmkit.tasks.sft import SFT
 from lmkit.tasks.task import Task
 
-__all__ = ["SFT", "Denoising", "MaskedLanguageModel", "Pretraining", "Task"]
+__all__ = ["SFT", "Denoising", "MaskedLanguageModel", "PreferenceOptimization", "Pretraining", "Task"]
