@@ -12,12 +12,13 @@ from lmkit.data.rows.standard_library.entries import Entry, entries
 from lmkit.data.rows.standard_library.kind import OfStandardLibrary, checked
 from lmkit.data.rows.standard_library.wrong import Others
 
-_DAMAGES: tuple[Callable[[str, Entry], str | None], ...] = (
-    damage.cut,
-    damage.repeated,
-    damage.shuffled,
-    damage.exchanged,
+_DAMAGES: tuple[tuple[Callable[[str, Entry], str | None], ...], ...] = (
+    (damage.cut,),
+    (damage.repeated,),
+    (damage.shuffled, damage.exchanged),
+    (damage.exchanged, damage.shuffled),
 )
+"""What is tried by turns; the shorter and the longer answers that the first two make are as many."""
 
 
 class StandardLibraryPairs(OfStandardLibrary):
@@ -58,8 +59,8 @@ class StandardLibraryPairs(OfStandardLibrary):
 def _damaged(answer: str, entry: Entry) -> str | None:
     """The answer damaged, for every second entry where that can be done."""
     number = draw(2 * len(_DAMAGES), "damage", entry.full)
-    found = _DAMAGES[number](answer, entry) if number < len(_DAMAGES) else None
-    return None if found == answer else found
+    tried = _DAMAGES[number] if number < len(_DAMAGES) else ()
+    return next((made for harm in tried if (made := harm(answer, entry)) not in (None, answer)), None)
 
 
 def _parameters(entry: Entry) -> str:
