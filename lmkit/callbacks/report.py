@@ -25,7 +25,8 @@ def report(measures: Mapping[str, float], xz: float | None, sample: str, heading
     """The lines printed at the end of a run.
 
     Args:
-        measures: the last validation's `val/loss` in nats, and `val/bits_per_byte` where it is known.
+        measures: the last validation's `val/loss`, in nats a token where there is a `val/perplexity`, and
+            `val/bits_per_byte` and `val/accuracy` where they are known.
         xz: bits per byte of `xz -9e` on the same text.
         sample: a text that the network wrote.
         heading: what was run.
@@ -34,7 +35,11 @@ def report(measures: Mapping[str, float], xz: float | None, sample: str, heading
     lines = ["", heading]
     if "val/loss" in measures:
         loss = float(measures["val/loss"])
-        lines += [f"  validation loss  {loss:.4f} nats a token", f"  perplexity       {math.exp(loss):.2f}"]
+        perplexed = "val/perplexity" in measures
+        lines.append(f"  validation loss  {loss:.4f}{' nats a token' if perplexed else ''}")
+        lines += [f"  perplexity       {math.exp(loss):.2f}"] if perplexed else []
+    if "val/accuracy" in measures:
+        lines.append(f"  accuracy         {float(measures['val/accuracy']):.1%}")
     if "val/bits_per_byte" in measures:
         beside = f"   (xz -9e on the same text: {xz:.4f})" if xz else ""
         lines.append(f"  bits per byte    {float(measures['val/bits_per_byte']):.4f}{beside}")

@@ -51,8 +51,10 @@ class Conversation:
         for (piece,) in go_on(
             self._network, self._chat.tokenizer, ids, self._chat.stops, self._sampler, min(self._count, room)
         ):
-            said.append(piece)
-            yield piece
+            piece = piece if said else piece.lstrip()
+            if piece:
+                said.append(piece)
+                yield piece
         self.messages = [*asked, {"role": "assistant", "content": "".join(said)}]
 
     def _prompt(self, messages: Sequence[Message]) -> list[int]:
