@@ -49,7 +49,12 @@ def attend(
 
     Returns:
         (B, H, T, L).
+
+    Raises:
+        ValueError: there are branches, but no documents, later tokens are seen, or there is a past.
     """
+    if at.branches is not None and not (at.causal and at.documents is not None and q.size(-2) == k.size(-2)):
+        raise ValueError("branches are those of documents that are causal and read at once: give no others")
     window = window if window is not None and window < k.size(-2) else None
     scale = q.size(-1) ** -0.5 if scale is None else scale
     parts = at.documents, at.documents, at.bias, scale, soft_cap, sinks, at.masks, at.branches

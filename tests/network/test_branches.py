@@ -9,6 +9,7 @@ from torch import nn
 from lmkit.errors import UserError
 from lmkit.layers import (
     ALiBi,
+    At,
     Gated,
     GatedDeltaNet,
     LatentAttention,
@@ -91,6 +92,10 @@ ALL = {
 }
 
 
+MASKED = ("position relative", "attention sinks by bias", "attention window by bias", "attention latent", "pattern")
+"""In which distances are found in another way."""
+
+
 def decoder(**parts):
     torch.manual_seed(0)
     network = Decoder(V, CONTEXT, 24, 2, 4, **parts)
@@ -132,11 +137,25 @@ def same(network, other=None, atol=1e-11):
         torch.testing.assert_close(one, exact, rtol=1e-9, atol=atol * 100)
 
 
-@pytest.mark.parametrize("least", [1, 10**6], ids=["each", "masked"])
 @pytest.mark.parametrize("name", ALL)
-def test_each_branch_gives_what_it_gives_behind_its_start_alone(name, least, monkeypatch):
-    monkeypatch.setattr(by_branch, "LEAST", least)
+def test_each_branch_gives_what_it_gives_behind_its_start_alone(name, monkeypatch):
+    monkeypatch.setattr(by_branch, "LEAST", 1)
     same(decoder(**ALL[name]))
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_each_branch_of_a_few_tokens_gives_it_under_one_mask(name, monkeypatch):
+    monkeypatch.setattr(by_branch, "LEAST", 10**6)
+    same(decoder(**ALL[name]))
+
+
+@pytest.mark.parametrize(
+    "at", [At(branches=BRANCHES), At(branches=BRANCHES, documents=DOCUMENTS, causal=False)], ids=["documents", "causal"]
+)
+def test_attention_refuses_branches_that_have_no_meaning(at):
+    x = torch.randn(*DOCUMENTS.shape, 24)
+    with pytest.raises(ValueError, match="branches are those of documents that are causal"):
+        SelfAttention(24, 4)(x, at)
 
 
 def test_without_branches_of_its_own_a_row_is_that_of_its_documents():

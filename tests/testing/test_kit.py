@@ -17,7 +17,16 @@ from lmkit.data.rows import HubRows
 from lmkit.data.text import Text
 from lmkit.errors import UserError
 from lmkit.kinds import KINDS
-from lmkit.layers import MLP, LatentAttention, MixtureOfExperts, ReLUSquared, RMSNorm, SelfAttention, SiLU
+from lmkit.layers import (
+    MLP,
+    GatedDeltaNet,
+    LatentAttention,
+    MixtureOfExperts,
+    ReLUSquared,
+    RMSNorm,
+    SelfAttention,
+    SiLU,
+)
 from lmkit.network import CrossPreNorm, MultiToken
 from lmkit.optim.schedules import WarmupCosine
 from lmkit.testing import CHECKS, Result, check, check_all, conformance, subject_of, table
@@ -56,6 +65,11 @@ def cases(classes):
 def test_what_is_built_in_conforms(cls, one):
     result = one(SUBJECT(cls))
     assert result.status != "fail", f"{result.said} ({result.figure})"
+
+
+def test_an_attention_that_does_not_say_that_it_follows_branches_is_not_judged_by_them():
+    (found,) = [one(subject_of(GatedDeltaNet)) for one in checks_of(GatedDeltaNet) if one.name == "branches"]
+    assert (found.status, found.said) == ("n/a", "it does not say that it follows branches")
 
 
 @pytest.mark.parametrize("cls", [torch.optim.AdamW, torch.optim.SGD, torch.optim.Adagrad])

@@ -13,7 +13,7 @@ from lmkit.layers.kernels.job import Job
 from lmkit.layers.places import firsts
 
 LEAST = 16
-"""The least mean length of branches; with shorter ones the many small calls cost more than one masked call."""
+"""The least mean number of tokens of a call; with fewer, the many small calls cost more than one masked call."""
 
 
 def can_branch(job: Job) -> bool:

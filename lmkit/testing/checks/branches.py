@@ -77,9 +77,11 @@ def _compared(module: nn.Module, call: Callable[..., Tensor], row: Tensor, trees
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     if not parameters:
         return worst
-    both = [torch.autograd.grad((y * weights(y)).sum(), parameters, allow_unused=True) for y in (packed, apart)]
-    pairs = [(one, other) for one, other in zip(*both, strict=True) if one is not None and other is not None]
-    worst = max(worst, *(share(one, other) for one, other in pairs))
+    both = [
+        torch.autograd.grad((y * weights(y)).sum(), parameters, allow_unused=True, materialize_grads=True)
+        for y in (packed, apart)
+    ]
+    worst = max(worst, *(share(one, other) for one, other in zip(*both, strict=True)))
     hold(worst, EXACT, "gradients of branches of one document differ from those of the same alone")
     return worst
 
