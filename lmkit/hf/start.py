@@ -1,55 +1,28 @@
-"""Where a network starts: at the weights of a Hugging Face folder, of a run or of a checkpoint."""
+"""Where a network starts: at the weights of a Hugging Face folder, of a run or of a checkpoint.
 
-from abc import ABC, abstractmethod
+What an adapter has learned is kept beside where it started, in checkpoints that hold no more than that.
+"""
+
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from lmkit import checkpoints
-from lmkit.checkpoints import KEY
+from lmkit.checkpoints import BASE, KEY
 from lmkit.errors import UserError
 from lmkit.hf.importing import IMPORTED, kept_of
 from lmkit.hf.model import Model
+from lmkit.hf.start_kind import Start, check_same
 from lmkit.hf.tokens import files as tokenizer_files
 from lmkit.hf.tokens.files import TokenizerFiles
 from lmkit.hf.tokens.made_here import from_lmkit
-from lmkit.registry import build
-from lmkit.transforms import Transform
-from lmkit.transforms.merging import merged_state
-
-
-class Start(ABC):
-    """Weights to begin with, and what comes along with them.
-
-    Attributes:
-        recipe: of the network that they are of.
-        plugins: what it needs.
-        notes: what has been left out, a line each.
-    """
-
-    recipe: dict[str, Any]
-    plugins: list[str]
-    notes: tuple[str, ...] = ()
-
-    @abstractmethod
-    def load_into(self, network: nn.Module) -> None:
-        """Fills a network of that recipe.
-
-        Raises:
-            UserError: the network is another one.
-        """
-
-    @abstractmethod
-    def tokenizer(self) -> TokenizerFiles:
-        """The files of its tokenizer."""
-
-    @property
-    @abstractmethod
-    def imported(self) -> dict[str, Any] | None:
-        """What came with it from Hugging Face, as a checkpoint keeps it; none if it was made here."""
+from lmkit.network.fingerprint import digest_of, fingerprint_of
+from lmkit.transforms import transformed
+from lmkit.transforms.merging import as_trained, beside_base, merged_state
 
 
 class FromFolder(Start):
@@ -60,13 +33,21 @@ class FromFolder(Start):
     """
 
     def __init__(self, path: Path) -> None:
-        self._model = Model(path)
+        self.path, self._model = path, Model(path)
         self.recipe, self.plugins, self.notes = self._model.recipe, [], self._model.notes
 
     def load_into(self, network: nn.Module) -> None:
         """See `Start`."""
-        _check_same(network, self._model.shapes, self._model.folder.path)
+        check_same(network, self._model.shapes, self._model.folder.path)
         self._model.load_into(network)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """See `Start`."""
+        return self._model.tensors()
+
+    def fingerprint(self) -> str:
+        """See `Start`."""
+        return fingerprint_of(self._model.digests())
 
     def tokenizer(self) -> TokenizerFiles:
         """See `Start`."""
@@ -92,16 +73,25 @@ class FromCheckpoint(Start):
         self.path, self._held = path, checkpoints.read(path)
         if KEY not in self._held:
             raise UserError(f"{path} holds no recipe, so that nothing can start from it: it was not written by lmkit")
-        self._kept = self._held[KEY]
+        self._kept: dict[str, Any] = self._held[KEY]
         self.plugins = self._kept["recipe"]["plugins"]
         self.recipe = self._kept["recipe"]["model"]["init_args"]["network"]
 
     def load_into(self, network: nn.Module) -> None:
         """See `Start`."""
-        transforms = self._kept["recipe"]["model"]["init_args"].get("transforms") or []
-        state = merged_state(checkpoints.weights(self._held), build(list[Transform], transforms))
-        _check_same(network, state, self.path)
+        state = self.tensors()
+        check_same(network, state, self.path)
         network.load_state_dict(state)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """See `Start`."""
+        return merged_state(whole_state(self._held, self.path), checkpoints.transforms_of(self._kept))
+
+    def fingerprint(self) -> str:
+        """See `Start`; of numbers as they are kept, since merged ones are rounded as the machine has it."""
+        own = {name: digest_of(tensor) for name, tensor in checkpoints.weights(self._held).items()}
+        beside = self._held.get(BASE)
+        return fingerprint_of({**own, **({BASE: beside["fingerprint"]} if beside else {})})
 
     def tokenizer(self) -> TokenizerFiles:
         """See `Start`."""
@@ -125,20 +115,44 @@ def start_from(path: str | Path) -> Start:
     return FromFolder(path) if (path / "config.json").is_file() else FromCheckpoint(checkpoints.find(path))
 
 
-def _check_same(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Compares the names and shapes of a network's tensors with those that are to fill it.
+def base_of(held: Mapping[str, Any], path: Path, other: str | None = None) -> Start:
+    """The base beside which a checkpoint holds what was learned.
+
+    Args:
+        held: what is in the checkpoint.
+        path: of its file.
+        other: where the base may be too, beside where it was, seen from anywhere or from the run's folder.
 
     Raises:
-        UserError: they differ.
+        UserError: it is in none of these places, or no longer the same.
     """
-    own = network.state_dict()
-    for name in {**own, **tensors}:
-        if name not in own or name not in tensors or own[name].shape != tensors[name].shape:
-            one, other = (tuple(held[name].shape) if name in held else "none" for held in (own, tensors))
-            raise UserError(
-                f"the network cannot start from {path}, which is of another one: its {name} is {one}, there it is "
-                f"{other}: leave out what changes model.network, or start from another"
-            )
+    kept, changed = held[BASE], None
+    places = [Path(kept["path"]), checkpoints.folder_of(path) / kept["from_run"], *([Path(other)] if other else [])]
+    for place in dict.fromkeys(places):
+        if place.exists():
+            start = start_from(place)
+            if start.fingerprint() == kept["fingerprint"]:
+                return start
+            changed = changed or place
+    what = f"{path} holds what was learned beside {kept['path']} only"
+    if changed is None:
+        raise UserError(f"{what}, which is gone: put it back, or name its new place where --model.init_from is known")
+    raise UserError(f"{what}, but {changed} holds other names, shapes or numbers now: put back what was there")
+
+
+def whole_state(held: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint's transformed network, those of its base among them.
+
+    Raises:
+        UserError: the base is gone, or another one.
+    """
+    own = checkpoints.weights(held)
+    if BASE not in held:
+        return own
+    kept, base = held[KEY], as_trained(base_of(held, path).tensors(), own)
+    with torch.device("meta"):
+        network = transformed(checkpoints.network_of(kept), checkpoints.transforms_of(kept))
+    return beside_base(network.state_dict(), own, base)
 
 
 def files_of(kept: dict[str, Any], context: int) -> TokenizerFiles:
