@@ -1,41 +1,33 @@
 """Checkpoint files: found by run or path, written whole or not at all, read without running code, self-sufficient.
 
 Beside what Lightning keeps, a checkpoint holds under `lmkit` the full recipe and the tokenizer, so that the network
-can be rebuilt with no recipe at hand.
+can be rebuilt with no recipe at hand. One of an adapter that was begun beside a trained network holds under `base`
+where that is, and only what has been learned.
 """
 
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
-from tokenizers import Tokenizer
 from torch import Tensor
 from torch.serialization import get_crc32_options, set_crc32_options
 
-from lmkit.data.tokenizer import for_raw_text
 from lmkit.errors import UserError
-from lmkit.layers.weights import fill
 from lmkit.network import Network
-from lmkit.registry import build, load_plugins
-from lmkit.transforms import Transform, transformed
+from lmkit.registry import build
+from lmkit.transforms import Transform
 
 KEY = "lmkit"
 CHAT = "chat"
 """Where what is kept under `KEY` has how conversations were written, if the network was trained on some."""
 NETWORK = "network."
 """What the names of a network's tensors begin with in a checkpoint, which is of a task."""
-
-
-class Rebuilt(NamedTuple):
-    """What a checkpoint holds, made usable; the network is in evaluation mode."""
-
-    network: Network
-    tokenizer: Tokenizer
-    end_of_document: int
+BASE = "base"
+"""Where a checkpoint keeps which network it is beside."""
 
 
 class AtomicCheckpoints(CheckpointIO):
@@ -154,25 +146,23 @@ def weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     return {name.removeprefix(NETWORK): value for name, value in state.items() if name.startswith(NETWORK)}
 
 
-def rebuild(path: str | Path, plugins: tuple[str, ...] = ()) -> Rebuilt:
-    """Rebuilds the network and the tokenizer of a checkpoint on the CPU.
+def transforms_of(kept: Mapping[str, Any]) -> list[Transform]:
+    """What a checkpoint's recipe does to its network.
 
     Args:
-        path: a .ckpt file.
-        plugins: files of the plugins it uses, where those that its recipe names are no longer there.
-
-    Raises:
-        UserError: it was written without a recipe, or a plugin it uses is missing.
+        kept: what the checkpoint keeps under `lmkit`; the plugins of its recipe have to be loaded.
     """
-    checkpoint = read(path)
-    if KEY not in checkpoint:
-        raise UserError(f"{path} holds no recipe, so that it cannot be rebuilt: it was not written by `lmkit fit`")
-    kept = checkpoint[KEY]
-    load_plugins(plugins or kept["recipe"]["plugins"])
-    recipe = kept["recipe"]["model"]["init_args"]
-    transforms = build(list[Transform], recipe.get("transforms") or [])
+    transforms: list[Transform] = build(list[Transform], kept["recipe"]["model"]["init_args"].get("transforms") or [])
+    return transforms
+
+
+def network_of(kept: Mapping[str, Any]) -> Network:
+    """The network of a checkpoint's recipe on the meta device, before any transform."""
     with torch.device("meta"):
-        network = transformed(build(Callable[[], Network], recipe["network"])(), transforms)
-    fill(network, weights(checkpoint))
-    end = kept["end_of_document"]
-    return Rebuilt(network.eval(), for_raw_text(Tokenizer.from_str(kept["tokenizer"]), end), end)
+        network: Network = build(Callable[[], Network], kept["recipe"]["model"]["init_args"]["network"])()
+    return network
+
+
+def folder_of(checkpoint: Path) -> Path:
+    """The folder of the run that wrote a checkpoint."""
+    return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent

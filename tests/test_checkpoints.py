@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from lmkit.checkpoints import read, rebuild
+from lmkit.checkpoints import read
 from lmkit.data import tokenizer as tokenizing
 from lmkit.errors import UserError
+from lmkit.hf.rebuilding import rebuild
 from tests.conftest import RECIPES
 
 

@@ -3,11 +3,12 @@
 import sys
 from collections.abc import Iterator, Sequence
 
-from lmkit.checkpoints import KEY, find, read, rebuild
+from lmkit.checkpoints import KEY, find, read
 from lmkit.cli.generate import check_decoder, device_of, write
 from lmkit.cli.parser import Parser
 from lmkit.data.chat_templates.encoder import ChatEncoder
 from lmkit.errors import UserError
+from lmkit.hf.rebuilding import rebuild
 from lmkit.hf.start import files_of
 from lmkit.hf.tokens.chatting import encoder_of
 from lmkit.inference import Conversation, Sampler

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import torch
 
 from lmkit.callbacks.report import printable
-from lmkit.checkpoints import find, rebuild
+from lmkit.checkpoints import find
 from lmkit.cli.parser import Parser
 from lmkit.errors import UserError
+from lmkit.hf.rebuilding import rebuild
 from lmkit.inference import Sampler, complete
 from lmkit.network import Decoder, Network
 

@@ -65,8 +65,3 @@ def resolve(ckpt_path: str, root: Path, name: str, preferred: tuple[str, ...]) -
             )
         return find(root / name, (ckpt_path,))
     return find(ckpt_path, preferred)
-
-
-def folder_of(checkpoint: Path) -> Path:
-    """The folder of the run that wrote a checkpoint."""
-    return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent

@@ -19,7 +19,8 @@ from lmkit.data.chat_templates.encoder import ChatEncoder
 from lmkit.data.prepare import cache_root
 from lmkit.data.whole_folder import whole_folder
 from lmkit.errors import UserError
-from lmkit.hf.start import Start, start_from
+from lmkit.hf.start import start_from
+from lmkit.hf.start_kind import Start
 from lmkit.hf.tokens.files import TokenizerFiles, write
 from lmkit.registry import build
 

@@ -14,18 +14,19 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from lmkit.callbacks import KeepRecipe, Samples
 from lmkit.callbacks.report import report, xz_bits_per_byte
-from lmkit.checkpoints import KEY, read
+from lmkit.checkpoints import BASE, KEY, folder_of, read
 from lmkit.cli.defaults import SETTINGS, check_counts, trainer_options
 from lmkit.cli.parser import Parser, mistakes_told
 from lmkit.cli.precision import choose_precision
 from lmkit.cli.quiet import quieten
 from lmkit.cli.recipes import read_recipes
 from lmkit.cli.resume import check_same_model, check_unfinished, precision_of
-from lmkit.cli.runs import ROOT, folder_of, new_folder, remove_folder, resolve
+from lmkit.cli.runs import ROOT, new_folder, remove_folder, resolve
 from lmkit.cli.starting import settle, start_of, with_network
 from lmkit.data.corpus import StandardLibrary
 from lmkit.errors import UserError
-from lmkit.hf.start import Start
+from lmkit.hf.start import base_of
+from lmkit.hf.start_kind import Start
 from lmkit.kinds import load
 from lmkit.network import Decoder
 from lmkit.tasks import Task
@@ -122,6 +123,8 @@ class CLI(LightningCLI):
         preferred = ("last", "best") if self._command == "fit" else ("best", "last")
         self.checkpoint = resolve(given, self.root, config.name, preferred) if given else None
         kept = self._read_checkpoint(config)
+        told = config.model.get("init_args", {}).get("init_from")
+        self._base = str(base_of(kept, self.checkpoint, told).path) if self.checkpoint and BASE in kept else None
         goes_on = self._command != "fit" or given == "last"
         self.resumed_step = int(kept["global_step"]) if kept and goes_on else 0
         self.folder = folder_of(self.checkpoint) if self.checkpoint and goes_on else self._new_folder(config)
@@ -173,10 +176,10 @@ class CLI(LightningCLI):
             raise UserError(f"the trainer cannot be made: {error}: correct its options, --trainer....") from error
 
     def instantiate_classes(self) -> None:
-        """Makes task, data and trainer; a checkpoint's weights take the place of those to start with."""
+        """Makes task, data and trainer; a checkpoint's weights replace those to start with, or stand beside."""
         super().instantiate_classes()
         if self.checkpoint:
-            self.model.init_from = None
+            self.model.init_from = self._base
 
     def fit(self, **kwargs: Any) -> None:
         """Trains; a run that ended before its first step leaves no folder."""

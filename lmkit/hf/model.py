@@ -15,7 +15,7 @@ from lmkit.hf.shown import says
 from lmkit.hf.tables.anatomy import Anatomy, anatomy_of, recipe_of
 from lmkit.hf.tables.families import FAMILIES
 from lmkit.hf.tables.family import Family
-from lmkit.hf.targets import Collected, Placed
+from lmkit.hf.targets import Collected, Digests, Placed
 from lmkit.hf.weights import Ties
 from lmkit.network import Decoder
 from lmkit.registry import build, near
@@ -94,6 +94,12 @@ class Model:
         collected = Collected(self.shapes)
         self._ties.read(self.folder, collected)
         return collected.tensors
+
+    def digests(self) -> dict[str, str]:
+        """Of all weights as `tensors` gives them, one after another."""
+        digests = Digests(self.shapes)
+        self._ties.read(self.folder, digests)
+        return digests.found
 
 
 def _family(config: dict[str, Any]) -> Family:

@@ -11,39 +11,60 @@ SPREAD = 0.1
 """By how much new rows differ from one another, as a share of how much the known ones do."""
 
 
-def known_rows(own: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A network's tensors, of which the matrices by token id are cut to the rows that the other network has.
+def known_rows(own: Mapping[str, Tensor], start: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A network's tensors, of which the matrices by token id are cut to the rows that its start has.
 
     Args:
         own: of the network, by name.
-        other: of the one that it starts from; shapes will do.
+        start: of what it starts from; shapes will do.
     """
     return {
-        name: tensor[: other[name].size(0)] if _is_larger(name, tensor, other) else tensor
+        name: tensor[: start[name].size(0)] if _is_larger(name, tensor, start) else tensor
         for name, tensor in own.items()
     }
 
 
 @torch.no_grad()
-def fill_new_rows(own: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
-    """Gives the rows that are new their first values: the mean of the known ones, by which a new token is neither
-    likely nor strange (Hewitt 2021, "Initializing new word embeddings"), each a little apart.
+def fill_new_rows(own: Mapping[str, Tensor], start: Mapping[str, Tensor]) -> None:
+    """Gives the rows of a network that are new to it their first values.
 
     Args:
         own: of the network, whose known rows are filled.
-        other: of the one that it starts from; shapes will do.
+        start: of what it starts from; shapes will do.
     """
     for name, tensor in own.items():
-        if not _is_larger(name, tensor, other):
-            continue
-        rows = other[name].size(0)
-        known = tensor[:rows].float()
-        draws = torch.Generator().manual_seed(rows)  # the same on every rank and device
-        noise = torch.randn(tensor.size(0) - rows, tensor.size(1), generator=draws).to(tensor.device)
-        tensor[rows:] = (known.mean(0) + SPREAD * known.std(0) * noise).to(tensor.dtype)
+        if _is_larger(name, tensor, start):
+            rows = start[name].size(0)
+            tensor[rows:] = _new_rows(tensor[:rows], tensor.size(0) - rows)
 
 
-def _is_larger(name: str, tensor: Tensor, other: Mapping[str, Tensor]) -> bool:
-    if not name.endswith(WORDS) or name not in other or tensor.dim() != 2:
+def with_new_rows(start: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a start, with first values of the rows that a network has beyond them.
+
+    Args:
+        start: what the network starts from.
+        own: of the network; shapes will do.
+    """
+    return {
+        name: torch.cat([tensor, _new_rows(tensor, own[name].size(0) - tensor.size(0))])
+        if name in own and _is_larger(name, own[name], start)
+        else tensor
+        for name, tensor in start.items()
+    }
+
+
+def _new_rows(known: Tensor, count: int) -> Tensor:
+    """First values of rows (count, D): the mean of the known ones, by which a new token is neither likely nor strange
+    (Hewitt 2021, "Initializing new word embeddings"), each a little apart.
+    """
+    draws = torch.Generator().manual_seed(len(known))  # the same each time, on every rank and device
+    noise = torch.randn(count, known.size(1), generator=draws).to(known.device)
+    rows = known.float()
+    return (rows.mean(0) + SPREAD * rows.std(0) * noise).to(known.dtype)
+
+
+def _is_larger(name: str, tensor: Tensor, start: Mapping[str, Tensor]) -> bool:
+    """Whether a network's tensor is a matrix by token id with more rows than that of its start."""
+    if not name.endswith(WORDS) or name not in start or tensor.dim() != 2:
         return False
-    return tensor.size(0) > other[name].size(0) and tensor.shape[1:] == other[name].shape[1:]
+    return tensor.size(0) > start[name].size(0) and tensor.shape[1:] == start[name].shape[1:]

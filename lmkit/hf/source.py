@@ -1,6 +1,5 @@
 """What is exported: a checkpoint, its network and its tokenizer."""
 
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -12,12 +11,12 @@ from lmkit import checkpoints
 from lmkit.checkpoints import KEY
 from lmkit.errors import UserError
 from lmkit.hf.importing import IMPORTED
-from lmkit.hf.start import files_of
+from lmkit.hf.start import files_of, whole_state
 from lmkit.hf.tokens.files import TokenizerFiles
 from lmkit.layers.weights import fill
-from lmkit.network import Decoder, Network
-from lmkit.registry import build, load_plugins
-from lmkit.transforms import Adapter, Transform, transformed
+from lmkit.network import Decoder
+from lmkit.registry import load_plugins
+from lmkit.transforms import Adapter, transformed
 from lmkit.transforms.merging import adapter_of, base_state, merged_state
 
 
@@ -57,14 +56,14 @@ class Checkpoint:
         load_plugins(plugins or self.kept["recipe"]["plugins"])
         self.recipe: dict[str, Any] = self.kept["recipe"]["model"]["init_args"]["network"]
         self.blank = self._built()
-        self.transforms = build(list[Transform], self.kept["recipe"]["model"]["init_args"].get("transforms") or [])
+        self.transforms = checkpoints.transforms_of(self.kept)
         for transform in self.transforms:
             if transform.changes == "network" and not isinstance(transform, Adapter):
                 raise UserError(
                     f"{self.path} holds a network that {type(transform).__name__} has changed, which no export can "
                     "say: export a run without it"
                 )
-        self._weights = checkpoints.weights(self.held)
+        self._weights = whole_state(self.held, self.path)
         if merge and not adapter_of(self.transforms):
             raise UserError(f"{self.path} has no adapter that could be merged: leave out --merge")
         state = merged_state(self._weights, self.transforms) if merge else base_state(self._weights)
@@ -80,8 +79,7 @@ class Checkpoint:
         Raises:
             UserError: it is no decoder.
         """
-        with torch.device("meta"):
-            network = build(Callable[[], Network], self.recipe)()
+        network = checkpoints.network_of(self.kept)
         if not isinstance(network, Decoder):
             raise UserError(
                 f"{self.path} holds a network of class {type(network).__name__}, but only a Decoder can be exported"

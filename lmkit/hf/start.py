@@ -1,6 +1,8 @@
-"""Where a network starts: at the weights of a Hugging Face folder, of a run or of a checkpoint."""
+"""Where a network starts: at the weights of a Hugging Face folder, of a run or of a checkpoint.
 
-from abc import ABC, abstractmethod
+What an adapter has learned is kept beside where it started, in checkpoints that hold no more than that.
+"""
+
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,53 +12,19 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from lmkit import checkpoints
-from lmkit.checkpoints import CHAT, KEY
+from lmkit.checkpoints import BASE, CHAT, KEY
 from lmkit.errors import UserError
 from lmkit.hf.importing import IMPORTED, kept_of
 from lmkit.hf.model import Model
-from lmkit.hf.more_tokens import fill_new_rows, known_rows
+from lmkit.hf.more_tokens import fill_new_rows, known_rows, with_new_rows
+from lmkit.hf.start_kind import Start, check_same
 from lmkit.hf.tokens import files as tokenizer_files
 from lmkit.hf.tokens.chatting import with_chat
 from lmkit.hf.tokens.files import TokenizerFiles
 from lmkit.hf.tokens.made_here import from_lmkit
-from lmkit.registry import build
-from lmkit.transforms import Transform
-from lmkit.transforms.merging import merged_state
-
-
-class Start(ABC):
-    """Weights to begin with, and what comes along with them.
-
-    Attributes:
-        recipe: of the network that they are of.
-        plugins: what it needs.
-        notes: what has been left out, a line each.
-    """
-
-    recipe: dict[str, Any]
-    plugins: list[str]
-    notes: tuple[str, ...] = ()
-
-    @abstractmethod
-    def load_into(self, network: nn.Module) -> None:
-        """Fills a network of that recipe, which may have more token ids.
-
-        Raises:
-            UserError: the network is another one.
-        """
-
-    @abstractmethod
-    def key(self) -> Any:
-        """What tells these weights from others without reading them: names, sizes and times of files."""
-
-    @abstractmethod
-    def tokenizer(self) -> TokenizerFiles:
-        """The files of its tokenizer."""
-
-    @property
-    @abstractmethod
-    def imported(self) -> dict[str, Any] | None:
-        """What came with it from Hugging Face, as a checkpoint keeps it; none if it was made here."""
+from lmkit.network.fingerprint import digest_of, fingerprint_of
+from lmkit.transforms import transformed
+from lmkit.transforms.merging import as_trained, beside_base, merged_state
 
 
 class FromFolder(Start):
@@ -67,20 +35,24 @@ class FromFolder(Start):
     """
 
     def __init__(self, path: Path) -> None:
-        self._model = Model(path)
+        self.path, self._model = path, Model(path)
         self.recipe, self.plugins, self.notes = self._model.recipe, [], self._model.notes
 
     def load_into(self, network: nn.Module) -> None:
         """See `Start`."""
-        own = network.state_dict()
-        known = known_rows(own, self._model.shapes)
-        _check_same(known, self._model.shapes, self._model.folder.path)
+        own, shapes = network.state_dict(), self._model.shapes
+        known = known_rows(own, shapes)
+        check_same(known, shapes, self._model.folder.path)
         self._model.fill(known)
-        fill_new_rows(own, self._model.shapes)
+        fill_new_rows(own, shapes)
 
-    def key(self) -> Any:
+    def tensors(self) -> dict[str, Tensor]:
         """See `Start`."""
-        return [_stamp(path) for path in sorted(self._model.folder.path.iterdir()) if path.is_file()]
+        return self._model.tensors()
+
+    def fingerprint(self) -> str:
+        """See `Start`."""
+        return fingerprint_of(self._model.digests())
 
     def tokenizer(self) -> TokenizerFiles:
         """See `Start`."""
@@ -106,24 +78,26 @@ class FromCheckpoint(Start):
         self.path, self._held = path, checkpoints.read(path)
         if KEY not in self._held:
             raise UserError(f"{path} holds no recipe, so that nothing can start from it: it was not written by lmkit")
-        self._kept = self._held[KEY]
+        self._kept: dict[str, Any] = self._held[KEY]
         self.plugins = self._kept["recipe"]["plugins"]
         self.recipe = self._kept["recipe"]["model"]["init_args"]["network"]
 
     def load_into(self, network: nn.Module) -> None:
         """See `Start`."""
-        transforms = self._kept["recipe"]["model"]["init_args"].get("transforms") or []
-        state = merged_state(checkpoints.weights(self._held), build(list[Transform], transforms))
         own = network.state_dict()
-        _check_same(known_rows(own, state), state, self.path)
-        with torch.no_grad():
-            for name, tensor in known_rows(own, state).items():
-                tensor.copy_(state[name])
-        fill_new_rows(own, state)
+        state = with_new_rows(self.tensors(), own)
+        check_same(own, state, self.path)
+        network.load_state_dict(state)
 
-    def key(self) -> Any:
+    def tensors(self) -> dict[str, Tensor]:
         """See `Start`."""
-        return [_stamp(self.path)]
+        return merged_state(whole_state(self._held, self.path), checkpoints.transforms_of(self._kept))
+
+    def fingerprint(self) -> str:
+        """See `Start`; of numbers as they are kept, since merged ones are rounded as the machine has it."""
+        own = {name: digest_of(tensor) for name, tensor in checkpoints.weights(self._held).items()}
+        beside = self._held.get(BASE)
+        return fingerprint_of({**own, **({BASE: beside["fingerprint"]} if beside else {})})
 
     def tokenizer(self) -> TokenizerFiles:
         """See `Start`."""
@@ -147,24 +121,45 @@ def start_from(path: str | Path) -> Start:
     return FromFolder(path) if (path / "config.json").is_file() else FromCheckpoint(checkpoints.find(path))
 
 
-def _stamp(path: Path) -> list[Any]:
-    stat = path.stat()
-    return [path.name, stat.st_size, stat.st_mtime_ns]
+def base_of(held: Mapping[str, Any], path: Path, other: str | None = None) -> Start:
+    """The base beside which a checkpoint holds what was learned.
 
-
-def _check_same(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Compares the names and shapes of a network's tensors with those that are to fill it.
+    Args:
+        held: what is in the checkpoint.
+        path: of its file.
+        other: where the base may be too, beside where it was, seen from anywhere or from the run's folder.
 
     Raises:
-        UserError: they differ.
+        UserError: it is in none of these places, or no longer the same.
     """
-    for name in {**own, **tensors}:
-        if name not in own or name not in tensors or own[name].shape != tensors[name].shape:
-            one, other = (tuple(held[name].shape) if name in held else "none" for held in (own, tensors))
-            raise UserError(
-                f"the network cannot start from {path}, which is of another one: its {name} is {one}, there it is "
-                f"{other}: leave out what changes model.network, or start from another"
-            )
+    kept, changed = held[BASE], None
+    places = [Path(kept["path"]), checkpoints.folder_of(path) / kept["from_run"], *([Path(other)] if other else [])]
+    for place in dict.fromkeys(places):
+        if place.exists():
+            start = start_from(place)
+            if start.fingerprint() == kept["fingerprint"]:
+                return start
+            changed = changed or place
+    what = f"{path} holds what was learned beside {kept['path']} only"
+    if changed is None:
+        raise UserError(f"{what}, which is gone: put it back, or name its new place where --model.init_from is known")
+    raise UserError(f"{what}, but {changed} holds other names, shapes or numbers now: put back what was there")
+
+
+def whole_state(held: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint's transformed network, those of its base among them.
+
+    Raises:
+        UserError: the base is gone, or another one.
+    """
+    own = checkpoints.weights(held)
+    if BASE not in held:
+        return own
+    kept, base = held[KEY], as_trained(base_of(held, path).tensors(), own)
+    with torch.device("meta"):
+        network = transformed(checkpoints.network_of(kept), checkpoints.transforms_of(kept))
+    state = network.state_dict()
+    return beside_base(state, own, with_new_rows(base, state))
 
 
 def files_of(kept: dict[str, Any], context: int) -> TokenizerFiles:

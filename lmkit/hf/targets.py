@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from lmkit.errors import UserError
+from lmkit.network.fingerprint import digest_of
 
 
 class Target(ABC):
@@ -52,6 +53,34 @@ class Collected(Target):
     def end(self, name: str, tensor: Tensor) -> None:
         """See `Target`."""
         self.tensors[name] = tensor
+
+
+class Digests(Target):
+    """What tells tensors apart, of the dtypes of the folder; none of them is kept.
+
+    Args:
+        shapes: tensors of these names and shapes, which may be on the meta device.
+
+    Attributes:
+        found: the digest of each, by name.
+    """
+
+    def __init__(self, shapes: Mapping[str, Tensor]) -> None:
+        self._shapes = shapes
+        self.found: dict[str, str] = {}
+
+    def take(self, name: str, tensor: Tensor) -> bool:
+        """Reads it where it is."""
+        self.end(name, tensor)
+        return True
+
+    def begin(self, name: str, dtype: torch.dtype) -> Tensor:
+        """See `Target`."""
+        return torch.empty(self._shapes[name].shape, dtype=dtype)
+
+    def end(self, name: str, tensor: Tensor) -> None:
+        """See `Target`."""
+        self.found[name] = digest_of(tensor)
 
 
 class Placed(Target):

@@ -38,23 +38,22 @@ class Conversation:
         """Begins anew."""
         self.messages, self.forgotten = [], 0
 
-    def answer(self, text: str) -> Iterator[str]:
+    def answer(self, question: str) -> Iterator[str]:
         """Says something, and yields the answer piece by piece; both are kept once it has ended.
 
         Raises:
             UserError: the template cannot write what is said, or it alone is longer than the context.
         """
-        asked: list[Message] = [*self.messages, {"role": "user", "content": text}]
+        asked: list[Message] = [*self.messages, {"role": "user", "content": question}]
         ids = self._prompt(asked)
-        said = []
+        said: list[str] = []
         room = self._network.context - len(ids)
         for (piece,) in go_on(
             self._network, self._chat.tokenizer, ids, self._chat.stops, self._sampler, min(self._count, room)
         ):
-            piece = piece if said else piece.lstrip()
-            if piece:
-                said.append(piece)
-                yield piece
+            if text := piece if said else piece.lstrip():
+                said.append(text)
+                yield text
         self.messages = [*asked, {"role": "assistant", "content": "".join(said)}]
 
     def _prompt(self, messages: Sequence[Message]) -> list[int]:

@@ -152,7 +152,7 @@ def _starting_network(task: Any) -> Decoder:
 
 def _key(task: Any, store: Any) -> str:
     """What the log-probabilities depend on: the start, the examples, and the precision."""
-    start = start_from(task.origin).key() if task.origin else None
+    start = start_from(task.origin).fingerprint() if task.origin else None
     changed = [identity(transform) for transform in task.transforms if transform.changes == "network"]
     parts = [start, changed, store.fingerprint, str(task.trainer.precision)]
     return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()

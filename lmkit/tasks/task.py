@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -17,11 +18,13 @@ from lmkit.errors import UserError
 from lmkit.hf.start import start_from
 from lmkit.network import Network
 from lmkit.optim import Constant, Schedule, WarmupCosine, decay_by_rank
+from lmkit.tasks.beside import Base, base_for, check_base, keep_learned, names_of_base
 from lmkit.tasks.checks import check_data, check_finite, check_scaling, check_trainer, rehearse
 from lmkit.tasks.compiling import compile_blocks
 from lmkit.tasks.regulation import after_step, figures, side_loss
 from lmkit.tasks.tally import Tally
 from lmkit.transforms import Transform, transformed
+from lmkit.transforms.merging import check_loaded
 
 DIVISOR = 1024.0
 """By which a micro-batch's summed loss is divided before its backward pass: any constant would do, because gradients
@@ -61,6 +64,7 @@ class Task(LightningModule):
         self._network, self._optimizer, self._schedule, self._compile = network, optimizer, schedule, compile
         self.transforms = transforms or []
         self.init_from = self.origin = init_from
+        self._base: Base | None = None
         self.validation_loss = MeanMetric()
         self._trained, self._measured = Tally(), Tally()
 
@@ -95,6 +99,8 @@ class Task(LightningModule):
     def build(self) -> None:
         """Builds the network, fills it if it starts from another, and transforms it."""
         self.network = self.started(self.init_from)
+        if self.init_from is not None:
+            self._base = base_for(start_from(self.init_from), self.transforms)
 
     def started(self, start: str | None) -> Network:
         """A network, filled from a start if there is one, and transformed."""
@@ -141,12 +147,29 @@ class Task(LightningModule):
             UserError: they are those of another network.
         """
         try:
-            return super().load_state_dict(state_dict, strict, assign)
+            if self._base is None or not strict:
+                return super().load_state_dict(state_dict, strict, assign)
+            result = super().load_state_dict(state_dict, False, assign)
+            check_loaded(result, names_of_base(self.network))
+            return result
         except RuntimeError as error:
             raise UserError(
                 f"the checkpoint is of another network ({' '.join(str(error).split())[:300]}): give the same --model "
                 "options as it was trained with, or start anew without --ckpt_path"
             ) from error
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leaves out what an adapter's base holds."""
+        if self._base is not None:
+            keep_learned(checkpoint, self.network, self._base, Path(self.trainer.default_root_dir))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Looks whether it is of the same base.
+
+        Raises:
+            UserError: it is of another.
+        """
+        check_base(checkpoint, self._base)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimizer, and the schedule by optimizer step."""

@@ -1,9 +1,12 @@
-"""The tensors of an adapted network by name: those of the network as it was, with its adapters merged in or without."""
+"""The tensors of an adapted network by name: those of the network as it was, with its adapters merged in or without,
+and those that a base gives, which need not be kept with what was learned beside it.
+"""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lmkit.errors import UserError
 from lmkit.transforms.adapter import Adapter
@@ -52,6 +55,60 @@ def merged_state(state: Mapping[str, Tensor], transforms: Iterable[Transform]) -
         exact = weight.to(torch.promote_types(weight.dtype, torch.float32))  # so that it is rounded once
         merged[f"{module}.weight"] = adapter.merged(exact, parts).to(weight.dtype)
     return merged
+
+
+def given_by_base(network: nn.Module) -> set[str]:
+    """The names in an adapted network's state of what it has from its base and does not change: all but the adapters,
+    what else learns, and buffers, which a layer may adjust by itself.
+    """
+    state = network.state_dict()
+    modules = adapted(state)
+    learned = {name for name, parameter in network.named_parameters(remove_duplicate=False) if parameter.requires_grad}
+    changing = learned | {name for name, _ in network.named_buffers(remove_duplicate=False)}
+    return {name for name in state if name not in changing and _adapter_in(name, modules) is None}
+
+
+def as_trained(base: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a base in the dtype that they had in the run that has learned others beside them."""
+    added = [tensor.dtype for name, tensor in own.items() if name not in base and tensor.is_floating_point()]
+    dtype = added[0] if added else None
+    return {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in base.items()}
+
+
+def beside_base(names: Iterable[str], own: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state of an adapted network.
+
+    Args:
+        names: of all its tensors.
+        own: what was kept of it, by these names.
+        base: the tensors of its base, by the names that they have there.
+
+    Raises:
+        UserError: neither has one of them.
+    """
+    found: dict[str, Tensor] = {}
+    for name in names:
+        tensor = own.get(name, base.get(name.replace(BASE, ".")))
+        if tensor is None:
+            raise UserError(f"neither the checkpoint nor its base holds {name}: get the file of the checkpoint again")
+        found[name] = tensor
+    return found
+
+
+def check_loaded(result: Any, given: Collection[str]) -> None:
+    """Looks whether all was there that a base does not give.
+
+    Args:
+        result: of loading a state that need not be whole.
+        given: the names of what the base gives.
+
+    Raises:
+        RuntimeError: a tensor was missing, or too much.
+    """
+    if missing := [name for name in result.missing_keys if name not in given]:
+        raise RuntimeError(f"it lacks {', '.join(missing)}")
+    if result.unexpected_keys:
+        raise RuntimeError(f"it holds {', '.join(result.unexpected_keys)}, which has no place")
 
 
 def _adapter_in(name: str, modules: Mapping[str, object]) -> str | None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lmkit.checkpoints import rebuild
+from lmkit.hf.rebuilding import rebuild
 from tests.cli.test_fit import DROPOUT, KILL, LONG, rows
 from tests.conftest import RECIPES
 

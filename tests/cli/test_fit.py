@@ -10,7 +10,7 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lmkit.checkpoints import rebuild
+from lmkit.hf.rebuilding import rebuild
 from tests.conftest import RECIPES, ROOT
 
 RECIPE = RECIPES / "gpt-small.yaml"

@@ -6,10 +6,10 @@ import pytest
 import torch
 import yaml
 
-from lmkit.checkpoints import rebuild
 from lmkit.cli.rehearsal import Rehearsal
 from lmkit.cli.resume import check_same_model
 from lmkit.errors import UserError
+from lmkit.hf.rebuilding import rebuild
 from tests.cli.test_fit import KILL, LONG, rows
 from tests.conftest import RECIPES
 

@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lmkit.checkpoints import find, rebuild
+from lmkit.checkpoints import find
 from lmkit.cli.main import main
+from lmkit.hf.rebuilding import rebuild
 from tests.hf.stories import download, write_folder
 
 pytestmark = pytest.mark.slow
