@@ -1,5 +1,6 @@
 """A decoder reads several continuations of one start in one row: each gives what it gives behind its start alone."""
 
+import sys
 from functools import partial
 
 import pytest
@@ -38,9 +39,10 @@ from lmkit.network import (
     SandwichNorm,
     follows_branches,
 )
+from lmkit.registry import load_plugins
 from lmkit.tasks.compiling import compile_blocks
 from lmkit.transforms import Checkpointing
-from plugins.differential_attention import DifferentialAttention
+from tests.conftest import ROOT
 from tests.layers.test_branches import TREES, continuations, labels
 
 V, CONTEXT = 50, 32
@@ -59,6 +61,14 @@ POSITIONS = {
     "long": partial(RotaryLong, short=[1.0, 2.0, 2.0], long=[4.0, 5.0, 6.0], original_context=32),
     "none": NoPosition,
 }
+
+
+def differential(dim, heads, **options):
+    """The plugin, loaded when it is asked for."""
+    load_plugins([str(ROOT / "plugins" / "differential_attention.py")])
+    return sys.modules["lmkit_plugins.differential_attention"].DifferentialAttention(dim, heads, **options)
+
+
 ATTENTIONS = {
     "kv_heads": partial(SelfAttention, kv_heads=2),
     "window": partial(SelfAttention, window=4),
@@ -69,8 +79,8 @@ ATTENTIONS = {
     "gated": partial(SelfAttention, gated=True, bias=True),
     "latent": partial(LatentAttention, kv_rank=8),
     "latent of a window": partial(LatentAttention, kv_rank=8, q_rank=8, window=5),
-    "differential": DifferentialAttention,
-    "differential of a window": partial(DifferentialAttention, kv_heads=2, window=5),
+    "differential": differential,
+    "differential of a window": partial(differential, kv_heads=2, window=5),
 }
 PATTERN = [
     Layer(attention=partial(SelfAttention, window=3), position=Rotary),
@@ -87,7 +97,7 @@ ALL = {
     **{f"position {name}": {"position": position} for name, position in POSITIONS.items()},
     **{f"attention {name}": {"attention": attention} for name, attention in ATTENTIONS.items()},
     **{f"attention {name} by bias": {"attention": ATTENTIONS[name], "position": ALiBi} for name in ("sinks", "window")},
-    "differential by bias": {"attention": DifferentialAttention, "position": POSITIONS["relative"]},
+    "differential by bias": {"attention": differential, "position": POSITIONS["relative"]},
     **NETWORKS,
 }
 
