@@ -6,8 +6,8 @@ from torch import Tensor
 from lmkit.layers.kernels.dense import dense
 from lmkit.layers.kernels.job import Job
 
-LEAST = 128
-"""The least mean length of documents; with shorter ones the many small calls cost more than one masked call."""
+LEAST = 32
+"""The least mean length of documents; with shorter ones the many small calls may cost more than one masked call."""
 
 
 def can_part(job: Job) -> bool:
