@@ -35,13 +35,14 @@ class OptimizerOptions(Callback):
         """Puts the changed ones in place."""
         (optimizer,) = trainer.optimizers
         schedule: Any = trainer.lr_scheduler_configs[0].scheduler  # the LambdaLR of `Task`
-        told = {}
+        told: dict[str, str] = {}
         for i, (kept, given) in enumerate(zip(self._kept, self._given, strict=False)):
             group = optimizer.param_groups[i]
-            for key in [key for key in kept if key in given and _plain(kept[key]) != _plain(given[key])]:
+            changed = [key for key in kept if key in given and _plain(kept[key]) != _plain(given[key])]
+            for key in changed:
                 group[key] = given[key]
-                told[key] = f"{key} was {kept[key]} and is {given[key]}"
-            if "lr" in told:
+                told.setdefault(key, f"{key} was {kept[key]} and is {given[key]}")  # of the first, which has no factor
+            if "lr" in changed:
                 schedule.base_lrs[i] = group["initial_lr"] = given["lr"]
                 group["lr"] = given["lr"] * schedule.lr_lambdas[i](schedule.last_epoch)
         told.pop("initial_lr", None)

@@ -18,6 +18,7 @@ from lmkit.errors import UserError
 from lmkit.hf.start import start_from
 from lmkit.network import Network
 from lmkit.optim import Constant, Schedule, WarmupCosine, decay_by_rank
+from lmkit.optim.groups import apply_factors
 from lmkit.tasks.beside import Base, base_for, check_base, keep_learned, names_of_base
 from lmkit.tasks.checks import check_data, check_finite, check_scaling, check_trainer, rehearse
 from lmkit.tasks.compiling import compile_blocks
@@ -177,6 +178,7 @@ class Task(LightningModule):
             optimizer = self._optimizer(decay_by_rank(self))
         except ValueError as error:  # by which torch's refuse numbers out of range
             raise UserError(f"the optimizer cannot be made: {error}: correct --model.optimizer") from error
+        apply_factors(optimizer)
         check_scaling(optimizer, str(self.trainer.precision))
         # a trial run of a batch or two has no time for a warm-up
         trial = self.trainer.fast_dev_run  # type: ignore[attr-defined]

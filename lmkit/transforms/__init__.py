@@ -4,7 +4,21 @@ from lmkit.transforms.adapter import Adapter
 from lmkit.transforms.checkpointing import Checkpointing
 from lmkit.transforms.dora import DoRA
 from lmkit.transforms.freeze import Freeze
+from lmkit.transforms.ia3 import IA3
 from lmkit.transforms.lora import LoRA
+from lmkit.transforms.lora_plus import LoRAPlus
+from lmkit.transforms.pissa import PiSSA
 from lmkit.transforms.transform import Transform, transformed
 
-__all__ = ["Adapter", "Checkpointing", "DoRA", "Freeze", "LoRA", "Transform", "transformed"]
+__all__ = [
+    "IA3",
+    "Adapter",
+    "Checkpointing",
+    "DoRA",
+    "Freeze",
+    "LoRA",
+    "LoRAPlus",
+    "PiSSA",
+    "Transform",
+    "transformed",
+]

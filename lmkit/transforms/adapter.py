@@ -4,7 +4,7 @@ the package peft.
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 from importlib import import_module
 from typing import Any, ClassVar, Literal
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lmkit.errors import UserError
 from lmkit.network import Network
 from lmkit.registry import near
+from lmkit.transforms.patterns import matching
 from lmkit.transforms.transform import Transform
 
 ALL = "all-linear"
@@ -29,17 +30,20 @@ class Adapter(Transform):
     Args:
         targets: patterns of modules' names, such as `blocks.*.attention.q`, or `all-linear` for the matrices of all
             layers, without the head and the routers of mixtures.
+        also: patterns of parameters' names, such as `*norm*` or `embedding.*`, that learn in full; none for none.
     """
 
     changes: ClassVar[Literal["network", "learning", "nothing"]] = "network"
+    adds_up: ClassVar[bool] = True
+    """Whether it changes a matrix by the same numbers whatever the matrix is, so that several may be added to one."""
 
-    def __init__(self, targets: list[str] | str = ALL) -> None:
+    def __init__(self, targets: list[str] | str = ALL, also: list[str] | None = None) -> None:
         if not targets:
             raise UserError(
                 f"{type(self).__name__} has no targets: give patterns of modules' names, such as "
                 f"blocks.*.attention.q, or {ALL}"
             )
-        self.targets = targets
+        self.targets, self.also = targets, also
 
     @abstractmethod
     def config(self, peft: Any, targets: str) -> Any:
@@ -63,6 +67,10 @@ class Adapter(Transform):
             parts: the adapter's own tensors by the names that peft gives them, such as `lora_A`.
         """
 
+    def merged_bias(self, bias: Tensor, parts: Mapping[str, Tensor]) -> Tensor:
+        """The bias (outputs) beside that matrix; as it was, unless the adapter changes it too."""
+        return bias
+
     def __call__(self, network: Network) -> Network:
         """Puts the adapters in their places.
 
@@ -73,12 +81,15 @@ class Adapter(Transform):
         if any(hasattr(module, "base_layer") for module in network.modules()):
             raise UserError(f"{own} finds adapters in the network already: list one adapter in model.transforms")
         names = self.find(network)
+        beside = self._beside(network, names)
         peft = _package(own)
         peft.inject_adapter_in_model(self.config(peft, "|".join(map(re.escape, names))), network, NAME)
         for name in names:
             layer: Any = network.get_submodule(name)
             self.settle(layer)
             layer.train(layer.base_layer.training)  # what is new trains, whatever the network does
+        for parameter in beside:
+            parameter.requires_grad_(True)
         return network
 
     def find(self, network: Network) -> list[str]:
@@ -87,15 +98,40 @@ class Adapter(Transform):
         Raises:
             UserError: a target matches nothing, or what cannot be adapted.
         """
-        faults = {name: _fault(module, network) for name, module in network.named_modules() if _has_matrix(module)}
-        whole = [name for name, fault in faults.items() if not fault]
+        faults = _faults(network)
         if self.targets == ALL:
-            if not whole:
-                raise UserError(f"the network has no matrices that {type(self).__name__} could adapt: leave it out")
-            return whole
+            return self.among(network, faults)
+        whole = [name for name, fault in faults.items() if not fault]
         patterns = [self.targets] if isinstance(self.targets, str) else self.targets
         found = {name for pattern in patterns for name in self._matching(pattern, faults)}
         return [name for name in whole if name in found]
+
+    def among(self, network: Network, names: Collection[str]) -> list[str]:
+        """Those of the modules that can be adapted.
+
+        Raises:
+            UserError: there are none.
+        """
+        whole = [name for name, fault in _faults(network).items() if not fault and name in names]
+        if not whole:
+            raise UserError(f"the network has no matrices that {type(self).__name__} could adapt: leave it out")
+        return whole
+
+    def _beside(self, network: Network, adapted: Iterable[str]) -> list[nn.Parameter]:
+        """The parameters that learn in full.
+
+        Raises:
+            UserError: a pattern matches nothing, or the matrix of a target.
+        """
+        own = type(self).__name__
+        parameters = dict(network.named_parameters(remove_duplicate=False))
+        found = matching(self.also or (), parameters, f"{own}'s also", "parameter of the network")
+        if twice := [name for name in adapted if f"{name}.weight" in found]:
+            raise UserError(
+                f"{twice[0]}.weight is in {own}'s also, but {twice[0]} is one of its targets: leave it out of one of "
+                "them"
+            )
+        return [*found.values()]
 
     def _matching(self, pattern: str, faults: Mapping[str, str]) -> Iterable[str]:
         own = type(self).__name__
@@ -119,6 +155,11 @@ class Adapter(Transform):
 def fresh(made: nn.Module, like: Tensor) -> nn.Module:
     """A part on the device and in the dtype of what it is added to."""
     return made.to(device=like.device, dtype=like.dtype)
+
+
+def _faults(network: Network) -> dict[str, str]:
+    """For each module with a matrix, why it cannot be adapted; empty if it can."""
+    return {name: _fault(module, network) for name, module in network.named_modules() if _has_matrix(module)}
 
 
 def _has_matrix(module: nn.Module) -> bool:

@@ -1,7 +1,7 @@
 """Weight-decomposed low-rank adaptation, DoRA (Liu et al. 2024, arXiv:2402.09353)."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ class DoRA(LoRA):
     """
 
     dora = True
+    adds_up: ClassVar[bool] = False
 
     def settle(self, layer: Any) -> None:
         """See `Adapter`."""

@@ -1,14 +1,10 @@
 """Parameters that stay as they are, as in transfer from a trained network (Yosinski et al. 2014, arXiv:1411.1792)."""
 
-from collections.abc import Iterable
-from fnmatch import fnmatchcase
 from typing import ClassVar, Literal
-
-from torch.nn import Parameter
 
 from lmkit.errors import UserError
 from lmkit.network import Network
-from lmkit.registry import near
+from lmkit.transforms.patterns import matching
 from lmkit.transforms.transform import Transform
 
 
@@ -40,31 +36,9 @@ class Freeze(Transform):
             UserError: a pattern matches nothing.
         """
         parameters = dict(network.named_parameters(remove_duplicate=False))
-        frozen = _matching(self.names, parameters, "names")
-        left = {id(parameters[name]) for name in _matching(self.but, frozen, "but")}
+        frozen = matching(self.names, parameters, "Freeze's names", "parameter of the network")
+        left = {id(parameters[name]) for name in matching(self.but, frozen, "Freeze's but", "frozen parameter")}
         for parameter in frozen.values():
             if id(parameter) not in left:
                 parameter.requires_grad_(False)
         return network
-
-
-def _matching(patterns: Iterable[str], parameters: dict[str, Parameter], option: str) -> dict[str, Parameter]:
-    """The parameters whose names match one of the patterns at least.
-
-    Raises:
-        UserError: a pattern matches none.
-    """
-    found: dict[str, Parameter] = {}
-    for pattern in patterns:
-        matched = {name: parameter for name, parameter in parameters.items() if fnmatchcase(name, pattern)}
-        if not matched:
-            close = near(pattern, parameters)
-            meant = (
-                f"did you mean {' or '.join(close)}?" if close else f"they are called {', '.join([*parameters][:3])}"
-            )
-            of = "parameter of the network" if option == "names" else "frozen parameter"
-            raise UserError(
-                f"{pattern!r}, in Freeze's {option}, is the name of no {of}: {meant} (* stands for any letters)"
-            )
-        found |= matched
-    return found

@@ -22,6 +22,7 @@ class LoRA(Adapter):
             layers, without the head and the routers of mixtures.
         rslora: whether alpha is divided by the root of the rank instead, for large ranks (Kalajdzievski 2023,
             arXiv:2312.03732).
+        also: patterns of parameters' names, such as `*norm*` or `embedding.*`, that learn in full; none for none.
     """
 
     dora = False
@@ -33,8 +34,9 @@ class LoRA(Adapter):
         dropout: float = 0.0,
         targets: list[str] | str = ALL,
         rslora: bool = False,
+        also: list[str] | None = None,
     ) -> None:
-        super().__init__(targets)
+        super().__init__(targets, also)
         own = type(self).__name__
         if rank < 1:
             raise UserError(f"rank of {own} is {rank}: give 1 or more, such as 16")
@@ -64,6 +66,14 @@ class LoRA(Adapter):
         weight = layer.base_layer.weight
         layer.lora_A[NAME] = fresh(layer.lora_A[NAME], weight)
         layer.lora_B[NAME] = fresh(Linear(self.rank, weight.size(0), std=0.0), weight)
+
+    def factors(self, parts: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The tensors of a plain LoRA or DoRA that computes the same beside the same matrix.
+
+        Args:
+            parts: the adapter's own, by the names that peft gives them.
+        """
+        return parts
 
     def merged(self, weight: Tensor, parts: Mapping[str, Tensor]) -> Tensor:
         """See `Adapter`."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lmkit.errors import UserError
-from lmkit.transforms.adapter import Adapter
+from lmkit.transforms.adapter import NAME, Adapter
 from lmkit.transforms.transform import Transform
 
 BASE = ".base_layer."
@@ -26,8 +26,13 @@ def adapted(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     found: dict[str, dict[str, Tensor]] = {name.partition(BASE)[0]: {} for name in state if BASE in name}
     for name, tensor in state.items():
         if (module := _adapter_in(name, found)) is not None:
-            found[module][name.removeprefix(f"{module}.").partition(".")[0]] = tensor
+            found[module][_part(name.removeprefix(f"{module}."))] = tensor
     return found
+
+
+def _part(name: str) -> str:
+    """`lora_A.default.weight` is called `lora_A`, and what else is there `lora_A.first`."""
+    return name.replace(f".{NAME}", "").removesuffix(".weight")
 
 
 def base_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -51,10 +56,21 @@ def merged_state(state: Mapping[str, Tensor], transforms: Iterable[Transform]) -
     for module, parts in adapted(state).items():
         if adapter is None:
             raise UserError(f"{module} is adapted, but the recipe has no adapter, such as LoRA, in model.transforms")
-        weight = merged[f"{module}.weight"]
-        exact = weight.to(torch.promote_types(weight.dtype, torch.float32))  # so that it is rounded once
-        merged[f"{module}.weight"] = adapter.merged(exact, parts).to(weight.dtype)
+        merged |= merged_into(merged, module, adapter, parts)
     return merged
+
+
+@torch.no_grad()
+def merged_into(
+    state: Mapping[str, Tensor], module: str, adapter: Adapter, parts: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """What an adapter makes of the matrix and the bias of a module in a state, by their names there."""
+    done = {}
+    for own, merge in (("weight", adapter.merged), ("bias", adapter.merged_bias)):
+        if (tensor := state.get(f"{module}.{own}")) is not None:
+            exact = tensor.to(torch.promote_types(tensor.dtype, torch.float32))  # so that it is rounded once
+            done[f"{module}.{own}"] = merge(exact, parts).to(tensor.dtype)
+    return done
 
 
 def given_by_base(network: nn.Module) -> set[str]:

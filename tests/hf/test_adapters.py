@@ -12,12 +12,12 @@ from safetensors.torch import load_file
 
 from lmkit.errors import UserError
 from lmkit.hf.adapters import write_adapter
-from lmkit.hf.adapters.config import shortest
+from lmkit.hf.adapters.names import shortest
 from lmkit.hf.tables.rules import Rename, Split
 from lmkit.hf.weights import Ties
 from lmkit.layers import MixtureOfExperts
 from lmkit.network import Decoder
-from lmkit.transforms import Adapter, DoRA, Freeze, LoRA
+from lmkit.transforms import IA3, Adapter, DoRA, Freeze, LoRA, LoRAPlus, PiSSA
 from lmkit.transforms.merging import merged_state
 from tests.hf.adapted import PEERS, T, V, adapt, apart, base_of, imported
 
@@ -38,12 +38,21 @@ def with_peft(base, adapter):
 
 
 CASES = [
+    ("llama", PiSSA(rank=3, iterations=None)),
+    ("llama", LoRA(rank=3, also=["*norm*", "head.*"])),
+    ("gpt2", IA3()),
     *[(family, LoRA(rank=3, alpha=7.0)) for family in PEERS],
     *[(family, LoRA(rank=3, alpha=7.0, rslora=True, targets=ATTENTION)) for family in ("llama", "gpt2", "gpt_neox")],
     *[(family, DoRA(rank=3, alpha=7.0, targets=["*.attention.[qv]", "*.attention.out"])) for family in PEERS],
     ("phi3", DoRA(rank=3, alpha=7.0, rslora=True)),
     ("gpt2", LoRA(rank=4, targets=["blocks.1.attention.out", "blocks.0.attention.q", "*.1.attention.[kq]"])),
     ("deepseek_v3", LoRA(rank=4, targets=["*.k_rope", "blocks.0.feed_forward.up", "*.shared.expert.out"])),
+    *[(family, PiSSA(rank=3, targets=ATTENTION)) for family in ("gpt2", "phi3", "gpt_neox", "deepseek_v3")],
+    *[(family, IA3()) for family in PEERS],
+    *[(family, IA3(targets="all-linear", also=["*norm*"])) for family in ("llama", "gpt_neox", "phi3", "qwen2")],
+    ("gpt2", LoRAPlus(rank=3, targets=ATTENTION, also=["*.feed_forward.*", "norm.*", "position.*"])),
+    ("gpt_neox", DoRA(rank=3, targets=ATTENTION, also=["embedding.*", "blocks.1.attention.out.*"])),
+    ("mixtral", LoRA(rank=3, targets=ATTENTION, also=["*norm*", "head.*"])),
 ]
 
 
@@ -51,7 +60,7 @@ CASES = [
     "error::UserWarning:peft", "error::RuntimeWarning", "ignore::jsonargparse._util.JsonargparseWarning"
 )
 @pytest.mark.parametrize(
-    ("family", "transform"), [*CASES[:3], *(pytest.param(*case, marks=pytest.mark.slow) for case in CASES[3:])]
+    ("family", "transform"), [*CASES[:6], *(pytest.param(*case, marks=pytest.mark.slow) for case in CASES[6:])]
 )
 def test_peft_beside_the_exported_base_computes_what_the_network_does(family, transform, bases, tmp_path):
     ours = imported(bases(family), transform)
@@ -189,6 +198,9 @@ class Other(Adapter):
     [
         ("llama", Freeze(["embedding.*"]), "the network has no adapters: export it as a whole"),
         ("llama", Other(["*.q"]), "adapters of Other cannot be exported by themselves: export the network with"),
+        ("gpt2", LoRA(targets=["*.q"], also=["*.k.bias"]), "h.0.attn.c_attn has an adapter and other parameters that"),
+        ("gpt2", LoRA(targets=["*.q"], also=["embedding.*"]), "the embedding, which is the head too, has learned, and"),
+        ("mixtral", LoRA(targets=["*.q"], also=["*router*"]), "router.* has learned, which is within a mixture, whose"),
         ("deepseek_v3", DoRA(), r"peft has no DoRA for model.layers.0.mlp.gate_proj.weight, whose name is also"),
     ],
 )
@@ -203,7 +215,8 @@ def test_rules_that_have_no_rows_of_their_own_are_told(bases, tmp_path):
     ours = imported(bases("llama"), transform := LoRA(targets=["*.q"]))
     state = ours.network.state_dict()
     q = "blocks.0.attention.q.weight"
-    across = [Split("both.weight", q, "blocks.0.attention.out.weight", along=1)]
+    other = Rename("other.weight", "blocks.1.attention.q.weight")
+    across = [other, Split("both.weight", q, "blocks.0.attention.out.weight", along=1)]
     with pytest.raises(UserError, match=r"both.weight of the exported base holds .* in a form that no adapter has"):
         write_adapter(tmp_path, state, [transform], across)
     with pytest.raises(UserError, match=r"blocks.1.attention.q has an adapter but no matrix of its own"):

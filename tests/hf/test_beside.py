@@ -10,6 +10,7 @@ import torch
 
 from lmkit.checkpoints import BASE, read, weights, write
 from lmkit.errors import UserError
+from lmkit.hf.exporting import export
 from lmkit.hf.importing import import_folder
 from lmkit.hf.rebuilding import rebuild
 from lmkit.hf.source import Checkpoint
@@ -53,6 +54,33 @@ def test_what_was_learned_is_kept_and_the_rest_is_read_from_the_base(network, dt
     if dtype is torch.float32:
         assert torch.equal(logits(rebuilt), logits(ours))
         assert (logits(rebuilt) - logits(plain)).abs().max() > 0.1
+
+
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        part("PiSSA", rank=2, also=["*norm*"]),
+        part("IA3", also=["head.*", "blocks.0.feed_forward.up.weight"]),
+        part("LoRAPlus", rank=2, rslora=True),
+        part("DoRA", rank=2, targets=["*.q"], also=["embedding.*"]),
+    ],
+)
+def test_any_method_is_rebuilt_exactly_merged_and_started_from(adapter, tmp_path):
+    _, plain = trained(tmp_path / "plain")
+    ours, path = trained(tmp_path / "ours", adapter, init_from=plain, seed=2)
+    own = weights(read(path))
+    assert {name for name, parameter in ours.named_parameters() if parameter.requires_grad} <= own.keys()
+    assert own.keys().isdisjoint({"blocks.0.attention.k.base_layer.weight", "blocks.1.feed_forward.gate.weight"})
+    assert len(own) < len(ours.state_dict())
+    again = rebuild(path).network
+    assert same(again.state_dict(), ours.state_dict())
+    assert torch.equal(logits(again), logits(ours))
+    further, _ = trained(tmp_path / "further", part("Freeze", names=["*"], but=["norm.*"]), init_from=path)
+    with torch.no_grad():
+        further.norm.weight.copy_(ours.norm.weight)
+    torch.testing.assert_close(logits(further), logits(ours), rtol=0, atol=1e-5)
+    merged = Checkpoint(path, merge=True)
+    torch.testing.assert_close(logits(merged.network), logits(ours), rtol=0, atol=1e-5)
 
 
 def test_a_run_may_start_from_one_that_is_beside_a_base_itself(tmp_path):
@@ -149,3 +177,14 @@ def test_a_run_a_folder_and_what_is_imported_of_it_are_one_base(tmp_path):
     _, path = trained(tmp_path / "lora", BESIDE, init_from=tmp_path / "folder", seed=2)
     shutil.rmtree(tmp_path / "folder")
     assert base_of(read(path), path, str(tmp_path / "imported")).fingerprint() in prints
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("adapter", [part("PiSSA", rank=2, also=["*norm*", "head.*"]), part("IA3")])
+def test_an_export_is_proved_with_what_was_learned_beside_its_base(adapter, tmp_path):
+    _, plain = trained(tmp_path / "plain")
+    _, path = trained(tmp_path / "ours", adapter, init_from=plain, seed=2)
+    done = export(path, tmp_path / "out")
+    assert done.adapter
+    assert done.receipt.passed
+    assert {file.name for file in (tmp_path / "out").iterdir()} > {"adapter_config.json", "base"}

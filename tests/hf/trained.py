@@ -14,7 +14,8 @@ from lmkit.transforms import Transform
 
 V, T = 300, 24
 SIZES = {"vocab_size": V, "context": T, "dim": 16, "depth": 2, "heads": 2}
-GATED = {"class_path": "lmkit.layers.feed_forwards.Gated"}
+SILU = {"class_path": "lmkit.layers.activations.SiLU"}
+GATED = {"class_path": "lmkit.layers.feed_forwards.Gated", "init_args": {"activation": SILU}}
 DECODER = "lmkit.network.decoder.Decoder"
 NETWORK = {"class_path": DECODER, "init_args": {**SIZES, "feed_forward": GATED, "tied": False}}
 TOKENIZER = train(iter(["the cat sat on the mat and was not very happy " * 9]), V).to_str()

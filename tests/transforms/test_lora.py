@@ -22,7 +22,7 @@ from lmkit.layers import (
 from lmkit.layers.weights import initialize
 from lmkit.network import CrossPreNorm, Decoder, Encoder, EncoderDecoder, Parallel
 from lmkit.tasks import Pretraining
-from lmkit.transforms import Checkpointing, DoRA, Freeze, LoRA, transformed
+from lmkit.transforms import Checkpointing, DoRA, Freeze, LoRA, LoRAPlus, transformed
 from lmkit.transforms.merging import adapted, base_state, merged_state
 from tests.tasks.test_step import ADAMW, PARTS, SCHEDULE, STEPS, Given, T, V, plain_loss, trainer, uneven
 
@@ -200,11 +200,13 @@ class Beside(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("beside", [[], [Checkpointing()]])
-def test_steps_are_those_of_plain_torch(beside):
+@pytest.mark.parametrize(
+    ("adapter", "ratio", "beside"), [(LoRA, 1, []), (LoRA, 1, [Checkpointing()]), (partial(LoRAPlus, ratio=5.0), 5, [])]
+)
+def test_steps_are_those_of_plain_torch(adapter, ratio, beside):
     batches = uneven(STEPS * PARTS)
     torch.manual_seed(0)
-    transforms = [LoRA(rank=2, alpha=3.0, targets=["*.attention.*", "*.up"]), *beside]
+    transforms = [adapter(rank=2, alpha=3.0, targets=["*.attention.*", "*.up"]), *beside]
     task = Pretraining(NETWORK, ADAMW, SCHEDULE, transforms=transforms, chunk=5)
     task.configure_model()
     plain = NETWORK().double().requires_grad_(False)
@@ -213,12 +215,13 @@ def test_steps_are_those_of_plain_torch(beside):
     for name, parts in adapted(begun).items():
         plain.set_submodule(name, Beside(plain.get_submodule(name), parts, 1.5))
     ours = [parameter for parameter in plain.parameters() if parameter.requires_grad]
-    optimizer = ADAMW(ours)
+    wide = {id(parameter) for name, parameter in plain.named_parameters() if name.endswith(".b")}
+    optimizer = ADAMW([{"params": [p for p in ours if (id(p) in wide) == faster]} for faster in (False, True)])
     for step, factor in enumerate([0.5, 1.0, 1.0, 0.6]):
         plain_loss(plain, batches[step * PARTS : (step + 1) * PARTS]).backward()
         torch.nn.utils.clip_grad_norm_(ours, 0.5)
-        for group in optimizer.param_groups:
-            group["lr"] = 0.01 * factor
+        for group, faster in zip(optimizer.param_groups, (1, ratio), strict=True):
+            group["lr"] = 0.01 * factor * faster
         optimizer.step()
         plain.zero_grad()
     made = trainer(max_steps=STEPS, accumulate_grad_batches=PARTS, gradient_clip_val=0.5)
@@ -228,6 +231,6 @@ def test_steps_are_those_of_plain_torch(beside):
         assert torch.equal(value, base_state(begun)[name].double()), name
     for name, parts in adapted(after).items():
         low = plain.get_submodule(name)
-        torch.testing.assert_close(parts["lora_A"], low.a.data, rtol=0, atol=1e-8)
-        torch.testing.assert_close(parts["lora_B"], low.b.data, rtol=0, atol=1e-8)
+        torch.testing.assert_close(parts["lora_A"], low.a.data, rtol=0, atol=1e-8 * ratio)
+        torch.testing.assert_close(parts["lora_B"], low.b.data, rtol=0, atol=1e-8 * ratio)
         assert parts["lora_B"].any()

@@ -1,4 +1,4 @@
-"""What `adapter_config.json` says: the adapter's options, and in as few words as will do which modules have it."""
+"""What `adapter_config.json` says of a LoRA: its options, and in as few words as will do which modules have it."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -6,6 +6,7 @@ from typing import Any
 
 from lmkit.errors import UserError
 from lmkit.hf.adapters.factors import MERGED, Factors
+from lmkit.hf.adapters.names import shortest
 from lmkit.transforms import LoRA
 
 
@@ -14,7 +15,6 @@ def config_of(
     modules: Mapping[str, Factors],
     others: Collection[str],
     confused: Collection[str] = (),
-    base: str | None = None,
 ) -> dict[str, Any]:
     """The configuration.
 
@@ -24,7 +24,6 @@ def config_of(
         others: the names of its other modules.
         confused: last parts of names that peft takes for those of a mixture's experts, wherever they stand; what is
             called so is told as a parameter, by `.weight` after its name.
-        base: where the exported base is, a path or a name; none to leave it open.
 
     Raises:
         UserError: peft cannot adapt one of the modules in this way.
@@ -40,8 +39,6 @@ def config_of(
     _check_parameters(lora, parameters)
     return {
         "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": base,
         **lora.options(),
         "r": usual,
         "lora_alpha": _alpha(lora, usual),
@@ -52,8 +49,6 @@ def config_of(
         **({"lora_dropout": 0.0} if parameters else {}),  # which peft does not have for parameters
         "fan_in_fan_out": any(factors.turned for factors in modules.values()),
         "bias": "none",
-        "modules_to_save": None,
-        "inference_mode": True,
     }
 
 
@@ -67,18 +62,6 @@ def _check_parameters(lora: LoRA, parameters: list[str]) -> None:
             f"peft has no {type(lora).__name__} for {parameters[0]}, whose name is also that of a mixture's experts: "
             f"{MERGED}"
         )
-
-
-def shortest(wanted: Collection[str], others: Collection[str]) -> list[str]:
-    """The ends of names, as short as they can be, that all wanted names have and no others; as peft compares them."""
-    taken = {end for name in others for end in _ends(name)}
-    return sorted({next((end for end in _ends(name) if end not in taken), name) for name in wanted})
-
-
-def _ends(name: str) -> list[str]:
-    """The ends of a name, from its last part to all of it."""
-    parts = name.split(".")
-    return [".".join(parts[start:]) for start in reversed(range(len(parts)))]
 
 
 def _alpha(lora: LoRA, rank: int) -> float:

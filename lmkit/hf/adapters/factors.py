@@ -46,21 +46,20 @@ def factors_of(rule: Rule, parts: Parts, base: Mapping[str, Tensor]) -> Factors:
     Raises:
         UserError: the file does not have rows of ours as rows, or columns, of its own.
     """
-    own = {name: parts.get(_module(name), {}) for name in rule.ours}
+    own = {name: parts.get(module_of(name), {}) for name in rule.ours}
     narrow = torch.cat([held["lora_A"] for held in own.values() if held])
     wide, start = {}, 0
     for name, held in own.items():
         wide[name] = narrow.new_zeros(base[name].size(0), narrow.size(0))
         if held:
             wide[name][:, start : (start := start + held["lora_B"].size(1))] = held["lora_B"]
-    turned = _turned(rule, wide)
-    moved = _moved(rule, wide)
+    across, rows = turned(rule, wide), moved(rule, wide)
     lengths = None
     if any("lora_magnitude_vector" in held for held in own.values()):
         # rows without an adapter keep the length they have
         told = {name: held.get("lora_magnitude_vector", lengths_of(base[name])) for name, held in own.items()}
-        lengths = _moved(rule, told)
-    return Factors(narrow, moved.t().contiguous() if turned else moved, lengths, turned)
+        lengths = moved(rule, told)
+    return Factors(narrow, rows.t().contiguous() if across else rows, lengths, across)
 
 
 @torch.no_grad()
@@ -78,7 +77,7 @@ def parts_of(rule: Rule, factors: Factors, base: Mapping[str, Tensor]) -> dict[s
     rank, like = factors.narrow.size(0), factors.wide
     wide = {name: like.new_empty(base[name].size(0), rank) for name in rule.ours}
     lengths = {name: like.new_empty(base[name].size(0)) for name in rule.ours}
-    _moved_back(rule, like.t() if _turned(rule, wide) else like, wide)
+    _moved_back(rule, like.t() if turned(rule, wide) else like, wide)
     if factors.lengths is not None:
         _moved_back(rule, factors.lengths, lengths)
     used = {name: rows.any(0) for name, rows in wide.items()}
@@ -88,17 +87,18 @@ def parts_of(rule: Rule, factors: Factors, base: Mapping[str, Tensor]) -> dict[s
         own = used[name] | unused
         if not own.any() and factors.lengths is None:
             continue
-        found[_module(name)] = {"lora_A": factors.narrow[own], "lora_B": wide[name][:, own]}
+        found[module_of(name)] = {"lora_A": factors.narrow[own], "lora_B": wide[name][:, own]}
         if factors.lengths is not None:
-            found[_module(name)]["lora_magnitude_vector"] = lengths[name]
+            found[module_of(name)]["lora_magnitude_vector"] = lengths[name]
     return found
 
 
-def _module(name: str) -> str:
+def module_of(name: str) -> str:
+    """Whose weight it is."""
     return name.removesuffix(".weight")
 
 
-def _moved(rule: Rule, ours: Mapping[str, Tensor]) -> Tensor:
+def moved(rule: Rule, ours: Mapping[str, Tensor]) -> Tensor:
     """What a file would hold, were these ours."""
     theirs = next(iter(ours.values())).new_empty(rule.shape(ours))
     for pair in rule.pairs(theirs, ours):
@@ -112,13 +112,13 @@ def _moved_back(rule: Rule, theirs: Tensor, ours: Mapping[str, Tensor]) -> None:
         pair.ours.copy_(pair.theirs)
 
 
-def _turned(rule: Rule, ours: Mapping[str, Tensor]) -> bool:
+def turned(rule: Rule, ours: Mapping[str, Tensor]) -> bool:
     """Whether a file holds rows of ours as columns."""
     rows = sum(tensor.size(0) for tensor in ours.values())
     shape = rule.shape({name: tensor[:, :0] for name, tensor in ours.items()})  # no columns, so that they are seen
     if shape not in {(rows, 0), (0, rows)}:
         raise UserError(
-            f"{rule.theirs} of the exported base holds {', '.join(map(_module, rule.ours))} in a form that no adapter "
-            f"has: {MERGED}"
+            f"{rule.theirs} of the exported base holds {', '.join(map(module_of, rule.ours))} in a form that no "
+            f"adapter has: {MERGED}"
         )
     return shape[0] == 0

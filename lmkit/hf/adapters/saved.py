@@ -1,0 +1,85 @@
+"""Parameters that learn in full beside an adapter: peft keeps the modules that have them whole (`modules_to_save`)."""
+
+from collections.abc import Collection, Mapping
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lmkit.errors import UserError
+from lmkit.hf.adapters.factors import MERGED, moved
+from lmkit.hf.adapters.names import shortest_letters
+from lmkit.hf.tables.rule import Rule
+from lmkit.hf.tables.rules import Stack
+from lmkit.transforms import Adapter
+
+
+class Saved(NamedTuple):
+    """What is kept whole."""
+
+    modules: list[str]
+    """Ends of names of the exported base's modules."""
+    tensors: dict[str, Tensor]
+    """All tensors of these modules, by their names there."""
+
+
+@torch.no_grad()
+def saved_of(
+    adapter: Adapter, rules: Collection[Rule], base: Mapping[str, Tensor], adapted: Collection[str], tied: bool
+) -> Saved:
+    """The modules of the exported base that the adapter's option `also` means.
+
+    Args:
+        adapter: of the recipe.
+        rules: how the exported base's tensors are made of the network's.
+        base: the network's tensors without adapters.
+        adapted: the names of the exported base's modules that have adapters.
+        tied: whether the head is the embedding.
+
+    Raises:
+        UserError: peft cannot keep one of them.
+    """
+    learned = {name for name in base for pattern in adapter.also or () if fnmatchcase(name, pattern)}
+    modules = {_module(rule.theirs) for rule in rules if learned & {*rule.ours}}
+    if fault := _fault(learned, modules & {*adapted}, rules, tied):
+        raise UserError(f"{fault}: {MERGED}")
+    made = [rule for rule in rules if _module(rule.theirs) in modules]
+    tensors = {rule.theirs: moved(rule, {name: base[name] for name in rule.ours}) for rule in made}
+    return Saved(shortest_letters(modules, {_module(rule.theirs) for rule in rules} - modules), tensors)
+
+
+def _fault(learned: Collection[str], twice: Collection[str], rules: Collection[Rule], tied: bool) -> str:
+    """Why peft cannot keep what has learned; empty if it can.
+
+    Args:
+        learned: names of parameters.
+        twice: the exported base's modules that have adapters too.
+        rules: all of the base's.
+        tied: whether the head is the embedding.
+    """
+    if twice:
+        return (
+            f"{min(twice)} has an adapter and other parameters that have learned, of which peft keeps one or the other"
+        )
+    if tied and "embedding.weight" in learned:
+        return "the embedding, which is the head too, has learned, and peft would keep it apart from the head"
+    mixtures = {_module(_module(rule.ours[0])) for rule in rules if isinstance(rule, Stack)}
+    if within := [name for name in learned if any(name.startswith(f"{mixture}.") for mixture in mixtures)]:
+        return f"{min(within)} has learned, which is within a mixture, whose parts transformers calls by other names"
+    return ""
+
+
+def _module(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def config_with(config: Mapping[str, object], saved: Saved, base: str | None) -> dict[str, object]:
+    """A configuration with what all methods have."""
+    return {
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        **config,
+        "modules_to_save": saved.modules or None,
+        "inference_mode": True,
+    }
