@@ -5,6 +5,7 @@ What the command line says of `model.network` comes after, so that a window or a
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def _make_room(model: Any, data: Any) -> None:
 
 def _kept(files: TokenizerFiles) -> Path:
     """A folder of a tokenizer in the cache, named by what it holds."""
-    name = blake2b(files.tokenizer.encode() + str(files.end_of_document).encode(), digest_size=16).hexdigest()
+    name = blake2b(json.dumps(asdict(files), sort_keys=True).encode(), digest_size=16).hexdigest()
     folder = cache_root() / "tokenizers" / name
     if not folder.is_dir():
         with whole_folder(folder) as part:
