@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from lmkit.checkpoints import KEY, find, read
 from lmkit.cli.generate import check_decoder, device_of, write
@@ -23,9 +24,9 @@ def run(arguments: Sequence[str]) -> None:
         raise UserError(f"--count is {options.count}: give 1 or more")
     sampler = Sampler(options.temperature, options.top_k, options.top_p, options.seed)
     path = find(options.checkpoint)
-    rebuilt = rebuild(path, tuple(options.plugins))
+    rebuilt = rebuild(path, tuple(options.plugins), options.adapter)
     network = check_decoder(rebuilt.network, options.checkpoint).to(device_of(options.device))
-    chat = encoder_of(files_of(read(path)[KEY], network.context))
+    chat = _encoder([path, *options.adapter], network.context)
     if chat is None:
         raise UserError(
             f"{options.checkpoint} has learned no conversations, and so has no chat template: continue texts by `lmkit "
@@ -57,6 +58,17 @@ def talk(conversation: Conversation, chat: ChatEncoder) -> None:
             print("lmkit: the oldest turns no longer fit into the context, and are forgotten", file=sys.stderr)
 
 
+def _encoder(places: Sequence[str | Path], context: int) -> ChatEncoder | None:
+    """How conversations are written, as the last of a run and its adapters that has learned some says."""
+    for place in reversed(places):
+        if (Path(place) / "adapter_config.json").is_file():  # a folder of peft, which does not say it
+            continue
+        encoder = encoder_of(files_of(read(find(place))[KEY], context))
+        if encoder is not None:
+            return encoder
+    return None
+
+
 def _lines() -> Iterator[str]:
     """What the user says, without empty lines."""
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
@@ -78,6 +90,13 @@ def _lines() -> Iterator[str]:
 def _parser() -> Parser:
     parser = Parser(prog="lmkit chat", description=f"Talks with a network that has learned conversations: {HELP}.")
     parser.add_argument("checkpoint", type=str, help="a .ckpt file, or a run's folder: its newest version's best")
+    parser.add_argument(
+        "--adapter",
+        action="append",
+        type=str,
+        default=[],
+        help="a run or checkpoint with an adapter that was begun from this one, or a folder of peft; again for more",
+    )
     parser.add_argument("--system", type=str | None, default=None, help="what the network is told first")
     parser.add_argument("--count", type=int, default=256, help="the most tokens of an answer")
     parser.add_argument("--temperature", type=float, default=0.7, help="0 takes the most likely token")

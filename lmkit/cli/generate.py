@@ -23,7 +23,7 @@ def run(arguments: Sequence[str]) -> None:
         if options[name] < 1:
             raise UserError(f"--{name} is {options[name]}: give 1 or more")
     sampler = Sampler(options.temperature, options.top_k, options.top_p, options.seed)
-    rebuilt = rebuild(find(options.checkpoint), tuple(options.plugins))
+    rebuilt = rebuild(find(options.checkpoint), tuple(options.plugins), options.adapter)
     network = check_decoder(rebuilt.network, options.checkpoint).to(device_of(options.device))
     tokens = len(rebuilt.tokenizer.encode(options.prompt, add_special_tokens=False).ids)
     if tokens > network.context:
@@ -55,6 +55,13 @@ def _parser() -> Parser:
         "checkpoint",
         type=str,
         help="a .ckpt file, or a run's folder: its newest version's best",
+    )
+    parser.add_argument(
+        "--adapter",
+        action="append",
+        type=str,
+        default=[],
+        help="a run or checkpoint with an adapter that was begun from this one, or a folder of peft; again for more",
     )
     parser.add_argument("--prompt", type=str, default="", help="the text to continue; none starts a new document")
     parser.add_argument("--count", type=int, default=128, help="the most tokens to generate")

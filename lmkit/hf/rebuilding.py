@@ -1,7 +1,8 @@
 """What a checkpoint holds, made usable again, with the base that it may be beside."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from tokenizers import Tokenizer
@@ -10,7 +11,10 @@ from lmkit import checkpoints
 from lmkit.checkpoints import BASE, KEY
 from lmkit.data.tokenizer import for_raw_text
 from lmkit.errors import UserError
-from lmkit.hf.start import base_of
+from lmkit.hf.more_tokens import with_new_rows
+from lmkit.hf.stacking import stacked
+from lmkit.hf.start import FromCheckpoint, base_of
+from lmkit.hf.start_kind import check_same
 from lmkit.layers.weights import fill
 from lmkit.network import Network
 from lmkit.registry import load_plugins
@@ -26,30 +30,48 @@ class Rebuilt(NamedTuple):
     end_of_document: int
 
 
-def rebuild(path: str | Path, plugins: tuple[str, ...] = ()) -> Rebuilt:
+def rebuild(path: str | Path, plugins: tuple[str, ...] = (), adapters: Sequence[str | Path] = ()) -> Rebuilt:
     """Rebuilds the network and the tokenizer of a checkpoint on the CPU.
 
     Args:
         path: a .ckpt file.
         plugins: files of the plugins it uses, where those that its recipe names are no longer there.
+        adapters: what was learned beside it, in runs or checkpoints or folders of peft, to be merged in in this order.
 
     Raises:
-        UserError: it was written without a recipe, a plugin it uses is missing, or its base is.
+        UserError: it was written without a recipe, a plugin it uses is missing, or its base is; or an adapter is not of
+            this base, or does not add up with those before it.
     """
     held = checkpoints.read(path)
     if KEY not in held:
         raise UserError(f"{path} holds no recipe, so that it cannot be rebuilt: it was not written by `lmkit fit`")
     kept = held[KEY]
     load_plugins(plugins or kept["recipe"]["plugins"])
-    transforms, network = checkpoints.transforms_of(kept), checkpoints.network_of(kept)
+    network = _with_adapters(Path(path), plugins, adapters) if adapters else _as_trained(held, Path(path))
+    end = kept["end_of_document"]
+    return Rebuilt(network.eval(), for_raw_text(Tokenizer.from_str(kept["tokenizer"]), end), end)
+
+
+def _as_trained(held: Mapping[str, Any], path: Path) -> Network:
+    """The transformed network of a checkpoint."""
+    transforms, network = checkpoints.transforms_of(held[KEY]), checkpoints.network_of(held[KEY])
     own = checkpoints.weights(held)
     if BASE in held:  # as a task does it
-        fill(network, as_trained(base_of(held, Path(path)).tensors(), own))
+        base = with_new_rows(base_of(held, path).tensors(), network.state_dict())
+        fill(network, as_trained(base, own))
         network = transformed(network, transforms)
         check_loaded(network.load_state_dict(own, strict=False), given_by_base(network))
     else:
         with torch.device("meta"):
             network = transformed(network, transforms)
         fill(network, own)
-    end = kept["end_of_document"]
-    return Rebuilt(network.eval(), for_raw_text(Tokenizer.from_str(kept["tokenizer"]), end), end)
+    return network
+
+
+def _with_adapters(path: Path, plugins: tuple[str, ...], adapters: Sequence[str | Path]) -> Network:
+    """The network of a checkpoint, without transforms, with what was learned beside it."""
+    base = FromCheckpoint(path)
+    network, state = base.blank(), stacked(base, adapters, plugins)
+    check_same(network.state_dict(), state, path)
+    fill(network, state)
+    return network

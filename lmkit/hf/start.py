@@ -22,6 +22,7 @@ from lmkit.hf.tokens import files as tokenizer_files
 from lmkit.hf.tokens.chatting import with_chat
 from lmkit.hf.tokens.files import TokenizerFiles
 from lmkit.hf.tokens.made_here import from_lmkit
+from lmkit.network import Network
 from lmkit.network.fingerprint import digest_of, fingerprint_of
 from lmkit.transforms import transformed
 from lmkit.transforms.merging import as_trained, beside_base, merged_state
@@ -89,6 +90,10 @@ class FromCheckpoint(Start):
         check_same(own, state, self.path)
         network.load_state_dict(state)
 
+    def blank(self) -> Network:
+        """The network of that recipe, on the meta device."""
+        return checkpoints.network_of(self._kept)
+
     def tensors(self) -> dict[str, Tensor]:
         """See `Start`."""
         return merged_state(whole_state(self._held, self.path), checkpoints.transforms_of(self._kept))
@@ -142,7 +147,10 @@ def base_of(held: Mapping[str, Any], path: Path, other: str | None = None) -> St
             changed = changed or place
     what = f"{path} holds what was learned beside {kept['path']} only"
     if changed is None:
-        raise UserError(f"{what}, which is gone: put it back, or name its new place where --model.init_from is known")
+        raise UserError(
+            f"{what}, which is gone: put it back, or say where it is, by --model.init_from of a fit or as BASE of "
+            f"`lmkit generate BASE --adapter {path}`"
+        )
     raise UserError(f"{what}, but {changed} holds other names, shapes or numbers now: put back what was there")
 
 

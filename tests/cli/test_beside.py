@@ -106,3 +106,22 @@ def test_without_a_start_the_base_stays_in_the_checkpoint(made, toy):
     held = read(f"runs/whole/{LAST}")
     assert BASE not in held
     assert "network.blocks.0.attention.q.base_layer.weight" in held["state_dict"]
+
+
+def test_adapters_are_put_onto_a_base_to_generate(made):
+    shutil.copytree("runs/lora", "other")
+    asked = ["--prompt=the", "--count=9", "--seed=1", "--cached=false"]
+    texts = [
+        made("generate", *each, *asked)[1]
+        for each in (
+            ["runs/lora"],
+            ["runs/plain", "--adapter", "runs/lora"],
+            ["runs/plain", "--adapter=runs/lora", "--adapter=other"],
+            ["runs/plain"],
+        )
+    ]
+    assert texts[0] == texts[1]
+    assert all(text.startswith("the") for text in texts)
+    code, _, errors = made("generate", "runs/lora", "--adapter=runs/lora")
+    assert code == 2
+    assert "was not learned beside" in errors

@@ -90,7 +90,7 @@ def test_a_network_without_conversations_does_not_chat(base):
 
 @pytest.mark.slow
 def test_tokens_of_a_template_are_learned_and_exported(base, caplog):
-    code, out, errors = base(*SFT, "--data.template=ChatML", "--name=chatml")
+    code, _, errors = base(*SFT, "--data.template=ChatML", "--name=chatml")
     assert code == 0, errors
     assert "vocab_size of 300 becomes 320" in caplog.text
     code, _, errors = base("export", "runs/chatml", "chatml-hf")

@@ -1,0 +1,142 @@
+"""Adapters that are put onto a base when it is used: alone they are what was trained, together they add up."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+
+from lmkit.errors import UserError
+from lmkit.hf.adapters import write_adapter
+from lmkit.hf.rebuilding import rebuild
+from lmkit.hf.source import Checkpoint
+from lmkit.hf.stacking import stacked
+from lmkit.hf.start import FromCheckpoint
+from lmkit.hf.tables.rules import Rename
+from lmkit.hf.writing import write_model
+from lmkit.transforms.merging import base_state
+from tests.hf.test_beside import MIXED
+from tests.hf.trained import NETWORK, V, logits, part, trained
+
+ATTENTION = ["*.attention.[qv]"]
+ONES = {
+    "lora": part("LoRA", rank=2, alpha=5.0),
+    "other": part("LoRAPlus", rank=3, targets=ATTENTION, also=["*norm*"]),
+    "pissa": part("PiSSA", rank=2, also=["*norm*", "head.*"]),
+    "dora": part("DoRA", rank=2, targets=ATTENTION),
+    "ia3": part("IA3", also=["embedding.*"]),
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A base, and what was learned beside it: networks and checkpoints."""
+    where = tmp_path_factory.mktemp("stacked")
+    networks, paths = {}, {}
+    networks["plain"], paths["plain"] = trained(where / "plain")
+    for seed, (name, adapter) in enumerate(ONES.items(), 2):
+        networks[name], paths[name] = trained(where / name, adapter, init_from=paths["plain"], seed=seed)
+    return networks, paths
+
+
+@pytest.mark.parametrize("name", ONES)
+def test_one_is_what_was_trained(name, made):
+    networks, paths = made
+    found = rebuild(paths["plain"], adapters=[paths[name].parent.parent]).network
+    assert found.state_dict().keys() == networks["plain"].state_dict().keys()
+    torch.testing.assert_close(logits(found), logits(networks[name]), rtol=0, atol=1e-5)
+    assert (logits(found) - logits(networks["plain"])).abs().max() > 0.1
+
+
+def test_several_add_up(made):
+    paths = made[1]
+    base = FromCheckpoint(paths["plain"])
+    plain = base.tensors()
+    alone = {name: stacked(base, [paths[name]]) for name in ONES}
+    for names in (("lora", "other"), ("other", "lora", "pissa"), ("dora", "lora"), ("ia3", "other", "lora")):
+        found = stacked(base, [paths[name] for name in names])
+        for name, tensor in found.items():
+            changes = [alone[each][name] - plain[name] for each in names]
+            torch.testing.assert_close(tensor, plain[name] + sum(changes), rtol=0, atol=1e-5)
+    norms = [alone[name]["norm.weight"] for name in ("plain", "other", "pissa") if name in alone]
+    assert not torch.equal(*norms)
+    assert all(torch.equal(tensor, plain[name]) for name, tensor in base.tensors().items())
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("lora", "dora"), r"dora/checkpoints/last.ckpt cannot follow .*lora/checkpoints/last.ckpt, which has changed"),
+        (("lora", "ia3"), "IA3 does not add up with other changes of a matrix; give it first, or alone"),
+        (("ia3", "dora"), "which has changed blocks.0.attention.v.weight: DoRA does not add up"),
+        (("plain",), "plain/checkpoints/last.ckpt holds a whole network and no adapter"),
+        (("gone",), "no checkpoint at .*gone"),
+    ],
+)
+def test_what_does_not_add_up_or_is_no_adapter_is_told(names, message, made):
+    _, paths = made
+    with pytest.raises(UserError, match=message):
+        rebuild(paths["plain"], adapters=[paths.get(name, Path("gone")) for name in names])
+
+
+def test_an_adapter_of_another_base_is_told(made, tmp_path):
+    paths = made[1]
+    _, other = trained(tmp_path / "other", seed=9)
+    with pytest.raises(UserError, match=r"lora/.* was not learned beside .*other/.*, but .*plain/.* as it was then"):
+        rebuild(other, adapters=[paths["lora"]])
+    _, drawn = trained(tmp_path / "drawn", ONES["lora"], seed=9)
+    with pytest.raises(UserError, match=r"drawn/.* was not learned beside .*plain/.*last.ckpt: give the base"):
+        rebuild(paths["plain"], adapters=[drawn])
+    upon, path = trained(tmp_path / "upon", ONES["dora"], init_from=paths["lora"], seed=9)
+    found = rebuild(paths["lora"], adapters=[path]).network
+    torch.testing.assert_close(logits(found), logits(upon), rtol=0, atol=1e-5)
+    with pytest.raises(UserError, match="was not learned beside"):
+        rebuild(paths["plain"], adapters=[path])
+
+
+def test_a_base_that_has_moved_is_named(tmp_path):
+    _, base = trained(tmp_path / "base", network=MIXED)
+    ours, path = trained(tmp_path / "ours", ONES["lora"], init_from=base, seed=2, network=MIXED)
+    base.parent.parent.rename(tmp_path / "moved")
+    with pytest.raises(UserError, match=rf"lmkit generate BASE --adapter {path}"):
+        rebuild(path)
+    found = rebuild(tmp_path / "moved" / "checkpoints" / "last.ckpt", adapters=[path]).network
+    torch.testing.assert_close(logits(found), logits(ours), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["llama", "own code"])
+def test_a_folder_of_peft_is_taken_too(family, made, tmp_path):
+    networks, paths = made
+    if family == "llama":
+        (tmp_path / "base").mkdir()
+        write_model(Checkpoint(paths["plain"]), tmp_path / "base", 1 << 30)
+        config = LoraConfig(r=2, target_modules=["q_proj", "down_proj"], task_type="CAUSAL_LM")
+        torch.manual_seed(3)
+        peer = get_peft_model(AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=torch.float32), config)
+        with torch.no_grad():
+            for parameter in peer.parameters():
+                if parameter.requires_grad:
+                    parameter += 0.2 * torch.randn(parameter.shape)
+        peer.save_pretrained(tmp_path / "adapter")
+        tokens = torch.randint(V, (2, 24), generator=torch.Generator().manual_seed(4))
+        expected, base = peer.eval()(tokens).logits.detach(), paths["plain"]
+    else:
+        gelu = part("lmkit.layers.feed_forwards.MLP", activation=part("lmkit.layers.activations.SiLU"))
+        network = {**NETWORK, "init_args": {**NETWORK["init_args"], "feed_forward": gelu}}
+        _, base = trained(tmp_path / "base", network=network)
+        ours, path = trained(tmp_path / "ours", ONES["lora"], init_from=base, seed=2, network=network)
+        state = Checkpoint(path)._weights
+        rules = [Rename(f"network.{name}", name) for name in base_state(state)]
+        (tmp_path / "adapter").mkdir()
+        write_adapter(tmp_path / "adapter", state, Checkpoint(path).transforms, rules)
+        expected = logits(ours)
+    found = rebuild(base, adapters=[tmp_path / "adapter"]).network
+    torch.testing.assert_close(logits(found), expected, rtol=0, atol=1e-5)
+    if family == "llama":
+        both = rebuild(base, adapters=[paths["lora"], tmp_path / "adapter"]).network
+        assert (logits(both) - logits(found)).abs().max() > 0.1
+        name = "blocks.0.attention.q.weight"
+        changes = [each.state_dict()[name] - networks["plain"].state_dict()[name] for each in (found, both)]
+        alone = stacked(FromCheckpoint(base), [paths["lora"]])[name] - networks["plain"].state_dict()[name]
+        torch.testing.assert_close(changes[1] - changes[0], alone, rtol=0, atol=1e-5)
