@@ -17,8 +17,8 @@ from lmkit.hf.tokens.files import TokenizerFiles
 from lmkit.layers.weights import fill
 from lmkit.network import Decoder, Network
 from lmkit.registry import build, load_plugins
-from lmkit.transforms import Adapter, Transform, transformed
-from lmkit.transforms.merging import adapter_of, base_state, merged_state
+from lmkit.transforms import Adapter, FourBits, Transform, transformed
+from lmkit.transforms.merging import adapter_of, base_state, merged_state, restored_state
 
 
 class Checkpoint:
@@ -35,7 +35,7 @@ class Checkpoint:
         kept: what lmkit keeps in it, recipe and tokenizer.
         state: the network's tensors as they are to be written.
         blank: the network without any memory.
-        transforms: those of its recipe.
+        transforms: those of its recipe, but for one that keeps matrices in four bits: they are written restored.
         adapter: the one among them, to be written beside the network; none if there is none or it is merged.
 
     Raises:
@@ -57,14 +57,15 @@ class Checkpoint:
         load_plugins(plugins or self.kept["recipe"]["plugins"])
         self.recipe: dict[str, Any] = self.kept["recipe"]["model"]["init_args"]["network"]
         self.blank = self._built()
-        self.transforms = build(list[Transform], self.kept["recipe"]["model"]["init_args"].get("transforms") or [])
+        given = build(list[Transform], self.kept["recipe"]["model"]["init_args"].get("transforms") or [])
+        self.transforms = [transform for transform in given if not isinstance(transform, FourBits)]
         for transform in self.transforms:
             if transform.changes == "network" and not isinstance(transform, Adapter):
                 raise UserError(
                     f"{self.path} holds a network that {type(transform).__name__} has changed, which no export can "
                     "say: export a run without it"
                 )
-        self._weights = checkpoints.weights(self.held)
+        self._weights = restored_state(checkpoints.weights(self.held), given)
         if merge and not adapter_of(self.transforms):
             raise UserError(f"{self.path} has no adapter that could be merged: leave out --merge")
         state = merged_state(self._weights, self.transforms) if merge else base_state(self._weights)

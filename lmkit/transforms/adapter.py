@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lmkit.errors import UserError
 from lmkit.network import Network
 from lmkit.registry import near
+from lmkit.transforms.four_bit_linear import FourBitLinear
 from lmkit.transforms.transform import Transform
 
 ALL = "all-linear"
@@ -127,6 +128,8 @@ def _has_matrix(module: nn.Module) -> bool:
 
 def _fault(module: nn.Module, network: Network) -> str:
     """Why a module with a matrix cannot be adapted; empty if it can."""
+    if isinstance(module, FourBitLinear):  # whose matrix is made anew wherever it is asked for
+        return ""
     if getattr(module, "weight", None) is network.head_weight:
         return "logits are made of its matrix itself"
     if not isinstance(module, nn.Linear):

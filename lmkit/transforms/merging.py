@@ -6,8 +6,14 @@ import torch
 from torch import Tensor
 
 from lmkit.errors import UserError
+from lmkit.extra import needed
 from lmkit.transforms.adapter import Adapter
+from lmkit.transforms.four_bit_linear import PREFIX, dtype_of
+from lmkit.transforms.four_bits import FourBits
 from lmkit.transforms.transform import Transform
+
+CODES = f".{PREFIX}codes"
+"""What the name of a tensor ends with where a matrix is kept in four bits."""
 
 BASE = ".base_layer."
 """In the name of a tensor that an adapted module had before."""
@@ -34,16 +40,46 @@ def base_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
+def restored_state(state: Mapping[str, Tensor], transforms: Iterable[Transform]) -> dict[str, Tensor]:
+    """The tensors of a network without four bits that computes what the quantized one does, adapted or not: its
+    matrices are those that the codes stand for, not those that they were made of.
+
+    Args:
+        state: of the quantized network, or of one that is not.
+        transforms: those of its recipe.
+
+    Raises:
+        UserError: the network has matrices in four bits that no transform has put in.
+    """
+    method = next((transform for transform in transforms if isinstance(transform, FourBits)), None)
+    restored = {}
+    for name, tensor in state.items():
+        module, _, last = name.rpartition(".")
+        if not last.startswith(PREFIX) or module + CODES not in state:
+            restored[name] = tensor
+        elif name.endswith(CODES):
+            if method is None:
+                raise UserError(f"{module} is in four bits, but the recipe has no NF4 or Int4 in model.transforms")
+            needed(method.package, type(method).__name__, "quantize")
+            start = f"{module}.{PREFIX}"
+            parts = {each.removeprefix(start): part for each, part in state.items() if each.startswith(start)}
+            restored[f"{module}.weight"] = method.matrix(parts, dtype_of(parts))
+    return restored
+
+
+@torch.no_grad()
 def merged_state(state: Mapping[str, Tensor], transforms: Iterable[Transform]) -> dict[str, Tensor]:
     """The tensors of a network without adapters that computes what the adapted one does.
 
     Args:
-        state: of the adapted network.
+        state: of the adapted network; what is in four bits there is restored, and merged into what that gives.
         transforms: those of its recipe.
 
     Raises:
-        UserError: the network has adapters that no transform has put in.
+        UserError: the network has adapters, or matrices in four bits, that no transform has put in.
     """
+    transforms = [*transforms]
+    state = restored_state(state, transforms)
     merged, adapter = base_state(state), adapter_of(transforms)
     for module, parts in adapted(state).items():
         if adapter is None:
