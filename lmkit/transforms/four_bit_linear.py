@@ -34,8 +34,14 @@ class Codes(ABC):
     def restored(self, parts: Mapping[str, Tensor], dtype: torch.dtype) -> Tensor:
         """The matrix (outputs, inputs) that these tensors stand for, in a dtype, or float32 where there is no other."""
 
+    @torch.no_grad()
+    def parts(self, weight: Tensor) -> dict[str, Tensor]:
+        """The same of a matrix in any dtype, in the dtypes that are kept."""
+        sizes, made = self.sizes(*weight.shape), self.quantized(weight.detach().float())
+        return {name: part.to(sizes[name][1] or weight.dtype) for name, part in made.items()}
+
     def matrix(self, parts: Mapping[str, Tensor], dtype: torch.dtype) -> Tensor:
-        """The same in any dtype, and on meta too, where no library counts."""
+        """The matrix that tensors stand for in any dtype, and on meta too, where no library counts."""
         codes = parts["codes"]
         if codes.is_meta:
             return torch.empty(codes.size(0), 2 * codes.size(1), dtype=dtype, device="meta")
@@ -75,7 +81,7 @@ class FourBitLinear(nn.Linear):
     @torch.no_grad()
     def take(self, weight: Tensor) -> None:
         """Quantizes a matrix into its place."""
-        for name, part in self.method.quantized(weight.detach().float()).items():
+        for name, part in self.method.parts(weight).items():
             self.parts[name].copy_(part)
 
     def reset_parameters(self) -> None:

@@ -39,6 +39,30 @@ def base_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.replace(BASE, "."): tensor for name, tensor in state.items() if _adapter_in(name, modules) is None}
 
 
+def four_bits_of(transforms: Iterable[Transform]) -> FourBits | None:
+    """What keeps matrices in four bits among the transforms of a recipe; none if nothing does."""
+    return next((transform for transform in transforms if isinstance(transform, FourBits)), None)
+
+
+def quantized_state(
+    state: Mapping[str, Tensor], names: Iterable[str], transforms: Iterable[Transform]
+) -> dict[str, Tensor]:
+    """The tensors of a network, with those matrices in four bits that are so in another.
+
+    Args:
+        state: of the network as it was, with no matrix in four bits and no adapter.
+        names: of the other's tensors, adapted or not.
+        transforms: those of its recipe.
+    """
+    quantized, method = {**state}, four_bits_of(transforms)
+    for name in names:
+        if method is not None and name.endswith(CODES):
+            module = name.removesuffix(CODES).removesuffix(BASE.rstrip("."))
+            parts = method.parts(quantized.pop(f"{module}.weight"))
+            quantized |= {f"{module}.{PREFIX}{each}": part for each, part in parts.items()}
+    return quantized
+
+
 @torch.no_grad()
 def restored_state(state: Mapping[str, Tensor], transforms: Iterable[Transform]) -> dict[str, Tensor]:
     """The tensors of a network without four bits that computes what the quantized one does, adapted or not: its
@@ -51,8 +75,7 @@ def restored_state(state: Mapping[str, Tensor], transforms: Iterable[Transform])
     Raises:
         UserError: the network has matrices in four bits that no transform has put in.
     """
-    method = next((transform for transform in transforms if isinstance(transform, FourBits)), None)
-    restored = {}
+    method, restored = four_bits_of(transforms), {}
     for name, tensor in state.items():
         module, _, last = name.rpartition(".")
         if not last.startswith(PREFIX) or module + CODES not in state:

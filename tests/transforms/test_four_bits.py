@@ -20,7 +20,7 @@ from lmkit.network import Decoder
 from lmkit.tasks.compiling import compile_blocks
 from lmkit.transforms import NF4, Checkpointing, DoRA, Int4, LoRA, transformed
 from lmkit.transforms.four_bits import FourBitLinear
-from lmkit.transforms.merging import adapted, merged_state, restored_state
+from lmkit.transforms.merging import adapted, base_state, merged_state, quantized_state, restored_state
 
 NETWORK = partial(Decoder, 60, 12, 24, 2, 2)
 BIASES = partial(
@@ -155,6 +155,17 @@ def test_what_the_adapter_leaves_out_is_restored_as_it_is():
     assert torch.equal(merged["blocks.0.attention.v.weight"], network.blocks[0].attention.v.weight)
     with pytest.raises(UserError, match="is in four bits, but the recipe has no NF4 or Int4"):
         merged_state(state, [adapter])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_base_that_is_read_again_has_the_same_codes(method, dtype):
+    base = deepcopy((network := BIASES().to(dtype)).state_dict())
+    state = stirred(transformed(network, [method, adapter := DoRA(rank=2)])).state_dict()
+    again, own = quantized_state(base, state, [method, adapter]), base_state(state)
+    assert again.keys() == own.keys()
+    for name, tensor in own.items():
+        torch.testing.assert_close(again[name], tensor, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
