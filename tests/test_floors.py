@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import ROOT
 
 FLOORS = (
-    ("__init__", "errors"),
+    ("__init__", "errors", "extra"),
     ("layers", "data", "optim", "losses"),
     ("network", "registry", "transforms", "checkpoints"),
     ("tasks", "hf", "kinds", "inference", "testing", "ablation"),
@@ -21,6 +21,7 @@ FLOORS = (
 """The rooms of `lmkit/` (folders, and files at its top) from the ground up."""
 
 NEIGHBOURS = {
+    ("extra", "errors"),
     ("losses", "data"),
     ("checkpoints", "network"),
     ("checkpoints", "registry"),
@@ -33,9 +34,10 @@ NEIGHBOURS = {
     ("testing", "tasks"),
     ("cli", "callbacks"),
 }
-"""What a room may import on its own floor: a loss knows the targets that count for nothing, a checkpoint rebuilds a
-network and transforms it, a transform knows networks and tells near names, a task starts from networks of others and is
-a kind, every kind is tested, in runs of a task, the command line puts callbacks in."""
+"""What a room may import on its own floor: a package that is missing is a user's error, a loss knows the targets that
+count for nothing, a checkpoint rebuilds a network and transforms it, a transform knows networks and tells near names, a
+task starts from networks of others and is a kind, every kind is tested, in runs of a task, the command line puts
+callbacks in."""
 
 LIGHTNING = ("lightning", "pytorch_lightning")
 FORBIDDEN = {

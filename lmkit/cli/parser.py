@@ -10,7 +10,8 @@ from jsonargparse import get_loader, set_loader
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser
 
-import lmkit.cli.own_defaults  # noqa: F401 (what a class name means)
+import lmkit.cli.own_defaults
+import lmkit.cli.own_names  # noqa: F401 (both say what a class name means)
 from lmkit.cli.explain import explain
 from lmkit.cli.nulls import refuse_nulls
 from lmkit.errors import UserError

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lmkit.errors import UserError
-from lmkit.hf.extra import needed
+from lmkit.extra import needed
 
 AGAIN = "get the file again, or give another folder"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from lmkit.hf.extra import needed
+from lmkit.extra import needed
 
 NAME = "model.safetensors"
 

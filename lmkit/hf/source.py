@@ -16,7 +16,8 @@ from lmkit.hf.tokens.files import TokenizerFiles
 from lmkit.layers.weights import fill
 from lmkit.network import Decoder
 from lmkit.registry import load_plugins
-from lmkit.transforms import Adapter, transformed
+from lmkit.transforms import Adapter, FourBits, transformed
+from lmkit.transforms.four_bit_states import restored_state
 from lmkit.transforms.merging import adapter_of, base_state, merged_state
 
 
@@ -34,7 +35,7 @@ class Checkpoint:
         kept: what lmkit keeps in it, recipe and tokenizer.
         state: the network's tensors as they are to be written.
         blank: the network without any memory.
-        transforms: those of its recipe.
+        transforms: those of its recipe, but for one that keeps matrices in four bits: they are written restored.
         adapter: the one among them, to be written beside the network; none if there is none or it is merged.
 
     Raises:
@@ -56,14 +57,15 @@ class Checkpoint:
         load_plugins(plugins or self.kept["recipe"]["plugins"])
         self.recipe: dict[str, Any] = self.kept["recipe"]["model"]["init_args"]["network"]
         self.blank = self._built()
-        self.transforms = checkpoints.transforms_of(self.kept)
+        given = checkpoints.transforms_of(self.kept)
+        self.transforms = [transform for transform in given if not isinstance(transform, FourBits)]
         for transform in self.transforms:
             if transform.changes == "network" and not isinstance(transform, Adapter):
                 raise UserError(
                     f"{self.path} holds a network that {type(transform).__name__} has changed, which no export can "
                     "say: export a run without it"
                 )
-        self._weights = whole_state(self.held, self.path)
+        self._weights = restored_state(whole_state(self.held, self.path), given)
         if merge and not adapter_of(self.transforms):
             raise UserError(f"{self.path} has no adapter that could be merged: leave out --merge")
         state = merged_state(self._weights, self.transforms) if merge else base_state(self._weights)

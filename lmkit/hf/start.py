@@ -25,6 +25,7 @@ from lmkit.hf.tokens.made_here import from_lmkit
 from lmkit.network import Network
 from lmkit.network.fingerprint import digest_of, fingerprint_of
 from lmkit.transforms import transformed
+from lmkit.transforms.four_bit_states import quantized_state
 from lmkit.transforms.merging import as_trained, beside_base, merged_state
 
 
@@ -164,10 +165,11 @@ def whole_state(held: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     if BASE not in held:
         return own
     kept, base = held[KEY], as_trained(base_of(held, path).tensors(), own)
+    transforms = checkpoints.transforms_of(kept)
     with torch.device("meta"):
-        network = transformed(checkpoints.network_of(kept), checkpoints.transforms_of(kept))
+        network = transformed(checkpoints.network_of(kept), transforms)
     state = network.state_dict()
-    return beside_base(state, own, with_new_rows(base, state))
+    return beside_base(state, own, quantized_state(with_new_rows(base, state), state, transforms))
 
 
 def files_of(kept: dict[str, Any], context: int) -> TokenizerFiles:

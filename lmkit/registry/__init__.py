@@ -5,11 +5,12 @@ A kind is a base class; whatever subclasses it can be named in YAML once it is i
 """
 
 from lmkit.registry.loading import FAILURES, GROUP, PACKAGE, Failure, hint_of_failures, load_plugins, try_plugins
-from lmkit.registry.tree import build, check_names, classes, concrete, is_own, near, origin, source
+from lmkit.registry.tree import OWN, build, check_names, classes, concrete, is_own, near, origin, source
 
 __all__ = [
     "FAILURES",
     "GROUP",
+    "OWN",
     "PACKAGE",
     "Failure",
     "build",

@@ -100,9 +100,9 @@ def build(annotation: Any, config: Any) -> Any:
         raise UserError(f"cannot build {config!r}: {told}{hint_of_failures()}") from error
 
 
-def is_own(cls: type) -> bool:
-    """Whether a class is known without any plugin: lmkit's, torch's or Lightning's."""
-    return _of(cls, OWN)
+def is_own(cls: type, plugins: Collection[str] = ()) -> bool:
+    """Whether a class is known without any plugin: lmkit's, torch's or Lightning's; or is one of these plugins'."""
+    return _of(cls, (*plugins, *OWN))
 
 
 def _of(cls: type, modules: Iterable[str]) -> bool:

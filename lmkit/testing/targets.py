@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lmkit.errors import UserError
-from lmkit.registry import concrete, load_plugins, near, origin
+from lmkit.registry import concrete, is_own, load_plugins, near, origin
 from lmkit.testing.given import EVERY
 
 
@@ -27,8 +27,9 @@ def resolve(target: str, plugins: Sequence[str] = ()) -> list[type]:
             kinds = ", ".join(base.__name__ for base in EVERY)
             raise UserError(f"{target} defines no class of a kind: make one a subclass of one of {kinds}")
         return inside
-    load_plugins(plugins)
+    loaded = load_plugins(plugins)
     called = [cls for cls in known() if target in (cls.__name__, f"{cls.__module__}.{cls.__qualname__}")]
+    called = [cls for cls in called if is_own(cls, loaded)] or called  # a package that is imported takes no name away
     if not called:
         names = near(target, {cls.__name__ for cls in known()})
         meant = (

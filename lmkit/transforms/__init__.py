@@ -3,19 +3,25 @@
 from lmkit.transforms.adapter import Adapter
 from lmkit.transforms.checkpointing import Checkpointing
 from lmkit.transforms.dora import DoRA
+from lmkit.transforms.four_bits import FourBits
 from lmkit.transforms.freeze import Freeze
 from lmkit.transforms.ia3 import IA3
+from lmkit.transforms.int4 import Int4
 from lmkit.transforms.lora import LoRA
 from lmkit.transforms.lora_plus import LoRAPlus
+from lmkit.transforms.nf4 import NF4
 from lmkit.transforms.pissa import PiSSA
 from lmkit.transforms.transform import Transform, transformed
 
 __all__ = [
     "IA3",
+    "NF4",
     "Adapter",
     "Checkpointing",
     "DoRA",
+    "FourBits",
     "Freeze",
+    "Int4",
     "LoRA",
     "LoRAPlus",
     "PiSSA",

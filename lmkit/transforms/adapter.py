@@ -14,11 +14,15 @@ from torch import Tensor, nn
 from lmkit.errors import UserError
 from lmkit.network import Network
 from lmkit.registry import near
+from lmkit.transforms.four_bit_linear import FourBitLinear
 from lmkit.transforms.patterns import matching
 from lmkit.transforms.transform import Transform
 
 ALL = "all-linear"
 """As targets: the matrices of all layers, as peft means it."""
+
+BASE = ".base_layer."
+"""In the name of a tensor that an adapted module had before."""
 
 NAME = "default"
 """What peft calls an adapter that is given no name; it stands in the names of its tensors."""
@@ -168,6 +172,8 @@ def _has_matrix(module: nn.Module) -> bool:
 
 def _fault(module: nn.Module, network: Network) -> str:
     """Why a module with a matrix cannot be adapted; empty if it can."""
+    if isinstance(module, FourBitLinear):  # whose matrix is made anew wherever it is asked for
+        return ""
     if getattr(module, "weight", None) is network.head_weight:
         return "logits are made of its matrix itself"
     if not isinstance(module, nn.Linear):

@@ -9,11 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from lmkit.errors import UserError
-from lmkit.transforms.adapter import NAME, Adapter
+from lmkit.transforms.adapter import BASE, NAME, Adapter
+from lmkit.transforms.four_bit_states import restored_state
 from lmkit.transforms.transform import Transform
-
-BASE = ".base_layer."
-"""In the name of a tensor that an adapted module had before."""
 
 
 def adapter_of(transforms: Iterable[Transform]) -> Adapter | None:
@@ -46,12 +44,14 @@ def merged_state(state: Mapping[str, Tensor], transforms: Iterable[Transform]) -
     """The tensors of a network without adapters that computes what the adapted one does.
 
     Args:
-        state: of the adapted network.
+        state: of the adapted network; what is in four bits there is restored, and merged into what that gives.
         transforms: those of its recipe.
 
     Raises:
-        UserError: the network has adapters that no transform has put in.
+        UserError: the network has adapters, or matrices in four bits, that no transform has put in.
     """
+    transforms = [*transforms]
+    state = restored_state(state, transforms)
     merged, adapter = base_state(state), adapter_of(transforms)
     for module, parts in adapted(state).items():
         if adapter is None:

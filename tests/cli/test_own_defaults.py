@@ -1,13 +1,19 @@
 """A class that is named means that class with its own defaults, whatever stood in its place."""
 
+import gc
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from lmkit.cli.parser import Parser
 from lmkit.network import Decoder, Network
+from lmkit.testing.targets import resolve
 from tests.conftest import RECIPES
 
 SIZES = {"vocab_size": 300, "context": 16, "dim": 8, "depth": 1, "heads": 2}
@@ -82,3 +88,20 @@ def test_gpt2_has_the_eps_of_gpt2():
     recipe = yaml.safe_load((RECIPES / "gpt2-124m.yaml").read_text())
     found = parse(recipe={"network": recipe["model"]["init_args"]["network"]})
     assert found["norm"] == LAYER
+
+
+def test_a_name_means_our_own_class_whatever_another_package_calls_its_own():
+    class AdamW(torch.optim.AdamW):
+        """As bitsandbytes has one, which peft imports."""
+
+    AdamW.__module__, AdamW.__qualname__ = "elsewhere", "AdamW"
+    sys.modules["elsewhere"] = SimpleNamespace(AdamW=AdamW)
+    try:
+        parser = Parser()
+        parser.add_argument("--optimizer", type=Callable[[Iterable[Any]], torch.optim.Optimizer])
+        assert parser.parse(["--optimizer=AdamW"]).optimizer.class_path == "torch.optim.AdamW"
+        assert resolve("AdamW", ()) == [torch.optim.AdamW]
+        parser.parse(["--optimizer=elsewhere.AdamW"])
+    finally:
+        del sys.modules["elsewhere"], AdamW
+        gc.collect()

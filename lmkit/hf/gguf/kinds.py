@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from lmkit.errors import UserError
-from lmkit.hf.extra import needed
+from lmkit.extra import needed
 
 Kind = Literal["f32", "f16", "q8_0"]
 """float32; float16; or 8 bits a number, in blocks of 32 with a float16 to multiply by (8.5 bits a number)."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lmkit.errors import UserError
-from lmkit.hf.extra import needed
+from lmkit.extra import needed
 from lmkit.hf.gguf.architecture import chosen
 from lmkit.hf.gguf.architectures import ARCHITECTURES
 from lmkit.hf.gguf.kinds import FILE_TYPES, Kind, array_of, form_of

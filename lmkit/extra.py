@@ -1,9 +1,13 @@
 """Packages of the extras, imported where they are needed."""
 
+import logging
 from importlib import import_module
 from typing import Any
 
 from lmkit.errors import UserError
+
+LOUD = ("torchao", "bitsandbytes.backends.cpu.ops", "torch.utils._pytree")
+"""Loggers that warn of what is made for other machines, or meant for the package's authors, when it is imported."""
 
 
 def needed(package: str, purpose: str, extra: str = "hf") -> Any:
@@ -17,6 +21,8 @@ def needed(package: str, purpose: str, extra: str = "hf") -> Any:
     Raises:
         UserError: it is not installed.
     """
+    for name in LOUD:
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         return import_module(package)
     except ModuleNotFoundError as error:
