@@ -23,6 +23,7 @@ from lmkit.network import Decoder, Network
 from lmkit.network.fingerprint import digest_of, fingerprint_of
 from lmkit.registry import load_plugins
 from lmkit.transforms import Transform, transformed
+from lmkit.transforms.four_bit_states import quantized_state, restored_state
 from lmkit.transforms.merging import adapted, adapter_of, base_state, beside_base, merged_into
 
 
@@ -118,7 +119,8 @@ def _add(
     """
     with torch.device("meta"):
         names = transformed(network, learned.transforms).state_dict()
-    whole = beside_base(names, learned.own, begun)
+    base = quantized_state(begun, names, learned.transforms)  # beside which it was learned
+    whole = restored_state(beside_base(names, learned.own, base), learned.transforms)
     adapter: Any = adapter_of(learned.transforms)
     found: dict[str, Tensor] = {}
     for name, tensor in base_state(whole).items():

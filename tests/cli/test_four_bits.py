@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lmkit.checkpoints import rebuild
+from lmkit.hf.rebuilding import rebuild
 from tests.cli.test_fit import LONG, rows
 from tests.conftest import RECIPES
 
@@ -28,10 +28,15 @@ def test_a_base_in_four_bits_is_trained_beside_and_used(run, toy):
         assert [float(x) for x in one.values()] == pytest.approx([float(x) for x in other.values()], rel=1e-5)
     state = rebuild(f"runs/one/{LAST}").network.state_dict()
     held = torch.load(f"runs/one/{LAST}", weights_only=True)["state_dict"]
-    assert all(torch.equal(value, held[f"network.{name}"].to(value.dtype)) for name, value in state.items())
-    assert {each.dtype for name, each in held.items() if name.endswith("weight_codes")} == {torch.uint8}
-    code, out, errors = run("generate", "runs/one", "--prompt=the", "--count=4")
+    assert held
+    assert all(".lora_" in name for name in held)  # the base is read again, and quantized again
+    state = {f"network.{name}": value for name, value in state.items()}
+    assert all(torch.equal(state[name], value.to(state[name].dtype)) for name, value in held.items())
+    assert {each.dtype for name, each in state.items() if name.endswith("weight_codes")} == {torch.uint8}
+    drawn = ["--prompt=the", "--count=4", "--seed=1"]
+    code, out, errors = run("generate", "runs/one", *drawn)
     assert (code, out[:3]) == (0, "the"), errors
+    assert run("generate", "runs/base", "--adapter=runs/one", *drawn)[1] == out
     for options in (["merged", "--merge"], ["adapter"]):
         code, out, errors = run("export", "runs/one", *options, "--dtype=float32")
         assert code == 0, errors
