@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from lmkit.data.chat_templates import ChatTemplate
 from lmkit.data.chat_templates.dialect import Marked
@@ -18,6 +19,9 @@ from lmkit.data.roles import CHOSEN, REJECTED
 from lmkit.data.rows import RowSource, StandardLibraryPairs, row_source_of
 from lmkit.data.trees import TreeRows
 from lmkit.errors import UserError
+
+SURE = 0.3
+"""The share of pairs below which, or above the rest of which, the length of an answer tells which is chosen."""
 
 
 class Preferences(ExampleData):
@@ -72,6 +76,18 @@ class Preferences(ExampleData):
             Pairs(context, too_long),
         )
         super().__init__(preparation, context, batch_size, seed, workers)
+
+    def setup(self, stage: str) -> None:
+        """Opens what `prepare_data` made, and says how long the answers are: a model may learn no more than that."""
+        super().setup(stage)
+        _, chosen, rejected = self.train.lengths.T
+        longer = float((chosen > rejected).mean() + (chosen == rejected).mean() / 2)
+        rank_zero_info(f"  mean tokens: {chosen.mean():.0f} of chosen answers, {rejected.mean():.0f} of rejected ones")
+        if not SURE < longer < 1 - SURE:
+            rank_zero_warn(
+                f"the longer answer is chosen in {longer:.0%} of the pairs, so that a model may learn length only: "
+                "see whether tokens_chosen and tokens_rejected grow apart, or choose a loss of means, such as SimPO"
+            )
 
     def rows(self, store: ExampleStore) -> TreeRows:
         """Each pair is a row by its number."""
