@@ -5,7 +5,6 @@ the package peft.
 import re
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping
-from fnmatch import fnmatchcase
 from importlib import import_module
 from typing import Any, ClassVar, Literal
 
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from lmkit.errors import UserError
 from lmkit.network import Network
 from lmkit.registry import near
-from lmkit.transforms.patterns import matching
+from lmkit.transforms.patterns import from_end, matches, matching
 from lmkit.transforms.transform import Transform
 
 ALL = "all-linear"
@@ -135,7 +134,8 @@ class Adapter(Transform):
 
     def _matching(self, pattern: str, faults: Mapping[str, str]) -> Iterable[str]:
         own = type(self).__name__
-        matched = [name for name in faults if fnmatchcase(name, pattern)]
+        calls = from_end(faults)
+        matched = [name for name in faults if matches(pattern, name, calls)]
         if not matched:
             whole = [name for name, fault in faults.items() if not fault]
             close = near(pattern, whole)
