@@ -26,8 +26,6 @@ def quieten() -> None:
             )
         )
     )
-    for name in ("torchao", "bitsandbytes"):  # which tell of their kernels for other devices when peft looks for them
-        logging.getLogger(name).setLevel(logging.ERROR)
     warnings.showwarning = _in_a_line
     warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")

@@ -5,17 +5,16 @@ the package peft.
 import re
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping
-from fnmatch import fnmatchcase
-from importlib import import_module
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
 from lmkit.errors import UserError
+from lmkit.extra import needed
 from lmkit.network import Network
 from lmkit.registry import near
 from lmkit.transforms.four_bit_linear import FourBitLinear
-from lmkit.transforms.patterns import matching
+from lmkit.transforms.patterns import from_end, matches, matching
 from lmkit.transforms.transform import Transform
 
 ALL = "all-linear"
@@ -86,7 +85,7 @@ class Adapter(Transform):
             raise UserError(f"{own} finds adapters in the network already: list one adapter in model.transforms")
         names = self.find(network)
         beside = self._beside(network, names)
-        peft = _package(own)
+        peft = needed("peft", own, "peft")
         peft.inject_adapter_in_model(self.config(peft, "|".join(map(re.escape, names))), network, NAME)
         for name in names:
             layer: Any = network.get_submodule(name)
@@ -139,7 +138,8 @@ class Adapter(Transform):
 
     def _matching(self, pattern: str, faults: Mapping[str, str]) -> Iterable[str]:
         own = type(self).__name__
-        matched = [name for name in faults if fnmatchcase(name, pattern)]
+        calls = from_end(faults)
+        matched = [name for name in faults if matches(pattern, name, calls)]
         if not matched:
             whole = [name for name, fault in faults.items() if not fault]
             close = near(pattern, whole)
@@ -181,17 +181,3 @@ def _fault(module: nn.Module, network: Network) -> str:
     if type(module).forward is not nn.Linear.forward:
         return f"{type(module).__name__} multiplies in a way of its own"
     return ""
-
-
-def _package(purpose: str) -> Any:
-    """The package peft.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    try:
-        return import_module("peft")
-    except ModuleNotFoundError as error:
-        if error.name != "peft":
-            raise
-        raise UserError(f"{purpose} needs the package peft: pip install 'lmkit[peft]'") from error

@@ -13,9 +13,9 @@ class Freeze(Transform):
     (Yosinski et al. 2014, arXiv:1411.1792).
 
     A pattern is compared with whole names such as `blocks.0.attention.q.weight`: `*` stands for any letters, `?` for
-    one, `[0-3]` for one of several. A parameter of two names, such as the embedding that an `EncoderDecoder` shares, is
-    frozen by either; a tied head is the embedding. What a layer adjusts by itself, as `SigmoidRouter` its bias, is
-    still adjusted.
+    one, `[0-3]` for one of several; `blocks.-1.*` is the last block. A parameter of two names, such as the embedding
+    that an `EncoderDecoder` shares, is frozen by either; a tied head is the embedding. What a layer adjusts by itself,
+    as `SigmoidRouter` its bias, is still adjusted.
 
     Args:
         names: patterns of names, such as `embedding.*` or `blocks.[0-3].*`.

@@ -27,6 +27,12 @@ def frozen(network):
         ({"names": ["blocks.[01].*"]}, lambda name: name.startswith(("blocks.0.", "blocks.1."))),
         ({"names": ["embedding.*", "*norm*"]}, lambda name: name.startswith("embedding.") or "norm" in name),
         ({"names": ["*"], "but": ["blocks.2.*", "norm.*"]}, lambda name: not name.startswith(("blocks.2.", "norm."))),
+        ({"names": ["*"], "but": ["blocks.-[12].*"]}, lambda name: not name.startswith(("blocks.1.", "blocks.2."))),
+        ({"names": ["blocks.-3.*", "norm.*"]}, lambda name: name.startswith(("blocks.0.", "norm."))),
+        (
+            {"names": ["blocks.[0-2].*"], "but": ["blocks.-1.*"]},
+            lambda name: name.startswith(("blocks.0.", "blocks.1.")),
+        ),
     ],
 )
 def test_names_that_match_are_frozen_and_no_others(options, expected):
@@ -42,6 +48,7 @@ def test_names_that_match_are_frozen_and_no_others(options, expected):
         ({"names": ["embeding.*"]}, r"'embeding.\*', in Freeze's names, .* did you mean embedding.weight"),
         ({"names": ["embedding"]}, "did you mean embedding.weight"),
         ({"names": ["embedding.*", "blocks.0.atention.q.weight"]}, "did you mean blocks.0.attention.q.weight"),
+        ({"names": ["blocks.-4.*"]}, r"'blocks.-4.\*', in Freeze's names, is the name of no parameter of the network"),
         ({"names": ["zzz"]}, "they are called embedding.weight, blocks.0"),
         ({"names": ["blocks.*"], "but": ["embedding.*"]}, "in Freeze's but, is the name of no frozen parameter"),
     ],

@@ -106,7 +106,7 @@ def test_patterns_name_modules():
     network = LoRA(rank=2, targets=targets)(NETWORK())
     names = ["blocks.0.attention.q", "blocks.0.attention.v", "blocks.1.attention.q", "blocks.1.attention.v"]
     assert [*adapted(network.state_dict())] == [*names, "blocks.1.feed_forward.up"]
-    alone = LoRA(rank=2, targets="blocks.0.attention.q")(NETWORK())
+    alone = LoRA(rank=2, targets="blocks.-2.attention.q")(NETWORK())
     assert [*adapted(alone.state_dict())] == names[:1]
 
 

@@ -1,7 +1,6 @@
 """Parameters that learn in full beside an adapter: peft keeps the modules that have them whole (`modules_to_save`)."""
 
 from collections.abc import Collection, Mapping
-from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 import torch
@@ -13,6 +12,7 @@ from lmkit.hf.adapters.names import shortest_letters
 from lmkit.hf.tables.rule import Rule
 from lmkit.hf.tables.rules import Stack
 from lmkit.transforms import Adapter
+from lmkit.transforms.patterns import from_end, matches
 
 
 class Saved(NamedTuple):
@@ -40,7 +40,8 @@ def saved_of(
     Raises:
         UserError: peft cannot keep one of them.
     """
-    learned = {name for name in base for pattern in adapter.also or () if fnmatchcase(name, pattern)}
+    calls = from_end(base)
+    learned = {name for name in base for pattern in adapter.also or () if matches(pattern, name, calls)}
     modules = {_module(rule.theirs) for rule in rules if learned & {*rule.ours}}
     if fault := _fault(learned, modules & {*adapted}, rules, tied):
         raise UserError(f"{fault}: {MERGED}")
