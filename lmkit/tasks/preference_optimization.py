@@ -13,6 +13,7 @@ from lmkit.errors import UserError
 from lmkit.losses import DPO, Completions, PreferenceLoss, chunked_log_probabilities
 from lmkit.network import Decoder, follows_branches
 from lmkit.optim import Schedule, WarmupCosine
+from lmkit.tasks.fitting import check_preferences
 from lmkit.tasks.references import Reference, Stored
 from lmkit.tasks.task import Task
 from lmkit.transforms import Transform
@@ -61,7 +62,8 @@ class PreferenceOptimization(Task):
         self._reference = reference or Stored()
 
     def on_fit_start(self) -> None:
-        """Has the reference be at hand."""
+        """Looks whether loss and data fit each other, and has the reference be at hand."""
+        check_preferences(self.preference_loss, self._datamodule)
         if self.preference_loss.needs_reference:
             self._reference.begin(self)
 

@@ -19,6 +19,7 @@ from lmkit.network import Network
 from lmkit.optim import Constant, Schedule, WarmupCosine, decay_by_rank
 from lmkit.tasks.checks import check_data, check_finite, check_scaling, check_trainer, rehearse
 from lmkit.tasks.compiling import compile_blocks
+from lmkit.tasks.fitting import check_batches
 from lmkit.tasks.regulation import after_step, figures, side_loss
 from lmkit.tasks.tally import Tally
 from lmkit.transforms import Transform, transformed
@@ -128,6 +129,7 @@ class Task(LightningModule):
             return
         self.build()
         if self._datamodule is not None:
+            check_batches(self, self._datamodule)
             check_data(self.network, self._datamodule, self.ids_needed(self._datamodule))
         if self._trainer is not None and self._trainer.state.fn == "fit":
             check_trainer(self._trainer)
