@@ -22,8 +22,8 @@ def check_batches(task: Any, data: Any) -> None:
     taken, given = batches_of(type(task)), getattr(data, "gives", Any)
     if Any in (taken, given) or issubclass(given, taken):
         return
-    known: list[type[StreamedData]] = concrete(StreamedData)
-    fitting = sorted(cls.__name__ for cls in known if issubclass(cls.gives, taken))
+    known: Any = concrete(StreamedData)
+    fitting = sorted(cls.__name__ for cls in known if issubclass(cls.gives, taken) and not cls.__name__.startswith("_"))
     raise UserError(
         f"{type(task).__name__} learns from {taken.__name__}, but {type(data).__name__} gives {given.__name__}: set "
         f"data to {' or '.join(fitting)}, or choose another task"
@@ -46,4 +46,17 @@ def check_preferences(loss: PreferenceLoss, data: Any) -> None:
         raise UserError(
             f"{name} needs answers to other prompts too, which {given} does not give: set data to Judgements, or "
             "model.preference_loss to DPO"
+        )
+
+
+def check_pairs(task: Any, data: Any) -> None:
+    """Looks whether data gives pairs.
+
+    Raises:
+        UserError: it gives answers without a partner.
+    """
+    if not getattr(data, "paired", True):
+        raise UserError(
+            f"{type(task).__name__} compares the two answers of a pair, but {type(data).__name__} gives answers "
+            "without a partner: set data to Preferences"
         )

@@ -1,12 +1,13 @@
 """The task: one visible order of building, compiling, stepping and measuring; a subclass says what the loss is."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from tokenizers import Tokenizer
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -22,6 +23,7 @@ from lmkit.tasks.compiling import compile_blocks
 from lmkit.tasks.fitting import check_batches
 from lmkit.tasks.regulation import after_step, figures, side_loss
 from lmkit.tasks.tally import Tally
+from lmkit.tasks.token_losses import tell_rows
 from lmkit.transforms import Transform, transformed
 
 DIVISOR = 1024.0
@@ -46,6 +48,9 @@ class Task(LightningModule):
 
     measures_tokens: ClassVar[bool] = True
     """Whether the loss is one of tokens, so that it has a perplexity."""
+
+    writes_text: ClassVar[bool] = True
+    """Whether a decoder that it trains goes on with a text, so that samples of that say something."""
 
     network: Network
 
@@ -225,6 +230,16 @@ class Task(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Logs the same measures for `test`."""
         self._log_measures("test")
+
+    def predictions(self, outputs: Any, batch: Any) -> Iterator[dict[str, Any]]:
+        """What `lmkit predict` writes, a line each, of a batch that `predict_step` has given its outputs for."""
+        return tell_rows(outputs, batch, self.tokenizer)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """That of the data."""
+        tokenizer: Tokenizer = self._datamodule.tokenizer
+        return tokenizer
 
     def flops_per_token(self, time: int) -> float:
         """FLOPs of one training token in a row of `time` tokens, forward and backward, counted on the meta device.

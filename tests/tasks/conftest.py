@@ -3,6 +3,7 @@
 import json
 import random
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer
@@ -10,6 +11,7 @@ from tokenizers import Tokenizer
 import lmkit.callbacks.throughput
 from lmkit.checkpoints import KEY, write
 from lmkit.data import tokenizer as tokenizing
+from lmkit.data.chat_templates.encoder import Encoded
 from lmkit.network import Decoder
 from tests.conftest import WORDS
 
@@ -55,6 +57,20 @@ def write_rows(path, *columns, count=40):
     rows = zip(*(texts(count, seed) for seed in range(len(columns))), strict=True)
     path.write_text("\n".join(json.dumps(dict(zip(columns, row, strict=True))) for row in rows))
     return path
+
+
+def drawn(pairs, vocabulary):
+    """Pairs of answers, each tree what both share, and both."""
+    draw = np.random.default_rng(1)
+    trees = []
+    for _ in range(pairs):
+        shared, *answers = (draw.integers(1, vocabulary, n) for n in draw.integers(1, 12, 3))
+        learned = [draw.random(len(answer)) < 0.8 for answer in answers]
+        for mask in learned:
+            mask[-1] = True
+        pieces = [Encoded(*pair) for pair in zip(answers, learned, strict=True)]
+        trees.append([Encoded(shared, np.zeros(len(shared), bool)), *pieces])
+    return trees
 
 
 @pytest.fixture(autouse=True)
