@@ -7,6 +7,7 @@ from lightning import Callback, LightningDataModule
 from torch.optim import Optimizer
 
 import lmkit.data.chat
+import lmkit.data.judgements
 import lmkit.data.preferences
 import lmkit.data.text  # noqa: F401 (known by its class name once it is imported)
 from lmkit.data.chat_templates import ChatTemplate

@@ -6,12 +6,12 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from lmkit.data.packing import IGNORE
 from lmkit.errors import UserError
+from lmkit.tasks import Task
 
 
 class Predictions(Callback):
-    """Writes one line of JSON a row of text: its loss in nats a token, its number of tokens, and their text.
+    """Writes lines of JSON: as a rule one a row of text, its loss in nats a token, its number of tokens, and their text.
 
     Args:
         path: the file, written whole at the end.
@@ -35,19 +35,15 @@ class Predictions(Callback):
     def on_predict_batch_end(
         self,
         trainer: Trainer,
-        pl_module: LightningModule,
+        pl_module: Task,  # type: ignore[override]
         outputs: Any,
         batch: Any,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keeps a batch's rows."""
-        tokenizer = trainer.datamodule.tokenizer  # type: ignore[attr-defined]
-        for (loss, count), targets in zip(outputs.tolist(), batch.targets.tolist(), strict=True):
-            if count:
-                text = tokenizer.decode([token for token in targets if token != IGNORE])
-                row = {"loss": loss / count, "tokens": int(count), "text": text}
-                self._lines.append(json.dumps(row, ensure_ascii=False))
+        """Keeps what the task tells of a batch."""
+        told = pl_module.predictions(outputs, batch)
+        self._lines += [json.dumps(row, ensure_ascii=False) for row in told]
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the file."""

@@ -28,7 +28,7 @@ class Samples(Callback):
         """Writes a sample, on the first rank."""
         if trainer.sanity_checking or not trainer.is_global_zero or not trainer.datamodule:  # type: ignore[attr-defined]
             return
-        if not isinstance(pl_module.network, Decoder):  # nothing else continues a text
+        if not isinstance(pl_module.network, Decoder) or not pl_module.writes_text:  # nothing else continues a text
             return
         self.text = self.sample(trainer, pl_module.network)
         for logger in trainer.loggers:

@@ -202,10 +202,10 @@ class CLI(LightningCLI):
         """Prints what was reached."""
         samples = next(c for c in self.trainer.callbacks if isinstance(c, Samples))  # type: ignore[attr-defined]
         heading = f"{self.config['fit'].name}: {self.trainer.global_step} optimizer steps in {minutes:.1f} minutes"
-        xz = xz_bits_per_byte(self.datamodule.validation_text())
+        xz = xz_bits_per_byte(self.datamodule.validation_text()) if self.model.measures_bytes else None
         measures = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
         prompt = "def read(" if isinstance(getattr(self.datamodule, "source", None), StandardLibrary) else "The"
-        decodes = isinstance(self.model.network, Decoder)
+        decodes = isinstance(self.model.network, Decoder) and self.model.writes_text
         use = f"lmkit chat {self.folder}" if hasattr(self.datamodule, "chat") else None
         following = [use or f'lmkit generate {self.folder} --prompt "{prompt}"'] if decodes else []
         if any(isinstance(logger, TensorBoardLogger) for logger in self.trainer.loggers):

@@ -15,7 +15,7 @@ from lmkit.data.chat_templates.dialect import Marked
 from lmkit.data.chat_templates.encoder import ChatEncoder, Encoded, TrainOn
 from lmkit.data.conversations import Conversation, RowFormat
 from lmkit.data.corpus.sources import STANDARD_LIBRARY
-from lmkit.data.example_data import ExampleData
+from lmkit.data.example_data import ConversationData
 from lmkit.data.examples import ExampleStore
 from lmkit.data.packing import IGNORE, Batch
 from lmkit.data.prepare_examples import Example, ExamplePreparation, Maker
@@ -23,7 +23,7 @@ from lmkit.data.rows import RowSource, StandardLibraryChats, row_source_of
 from lmkit.errors import UserError
 
 
-class Chat(ExampleData):
+class Chat(ConversationData):
     """Conversations, whole ones packed into rows of which little is padding; no token sees another conversation's.
 
     The order of training is a function of the seed and the data alone. Test and predict read the validation rows.

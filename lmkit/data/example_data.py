@@ -17,13 +17,13 @@ from lmkit.errors import UserError
 
 
 class ExampleData(StreamedData):
-    """Rows of examples that a `Maker` makes of conversations.
+    """Rows of examples that a `Maker` makes of what was read.
 
     Attributes:
-        chat: encodes conversations as the examples are encoded; known after `setup`.
+        train: the examples to train on; known after `setup`.
+        validation: those to validate on.
     """
 
-    chat: ChatEncoder
     validation: ExampleStore
     train: ExampleStore
 
@@ -60,8 +60,8 @@ class ExampleData(StreamedData):
         if not folder.is_dir():
             raise UserError(f"{folder} is missing; run prepare_data on this machine, and change no file until it ends")
         self.train, self.validation = ExampleStore(folder / "train"), ExampleStore(folder / "validation")
-        self.chat = _encoder_in(folder)
-        self.tokenizer, self.end_of_document = self.chat.tokenizer, self.chat.end_of_document
+        self._encoder = _encoder_in(folder)
+        self.tokenizer, self.end_of_document = self._encoder.tokenizer, self._encoder.end_of_document
         self.vocab_size_used = tokenizing.vocab_size_used(self.tokenizer)
         facts = self.validation.facts
         self.bytes_per_token = facts["bytes"] / max(facts["learned"], 1)
@@ -72,7 +72,22 @@ class ExampleData(StreamedData):
         self._rows()
         for number in range(len(self.validation)):
             ids = [i for piece in self.validation[number] for i in piece.ids[piece.trained].tolist()]
-            yield self.tokenizer.decode([i for i in ids if i not in self.chat.stops]).encode()
+            yield self.tokenizer.decode([i for i in ids if i not in self._encoder.stops]).encode()
+
+
+class ConversationData(ExampleData):
+    """Rows of examples that are made of conversations.
+
+    Attributes:
+        chat: encodes conversations as the examples are encoded; known after `setup`.
+    """
+
+    chat: ChatEncoder
+
+    def setup(self, stage: str) -> None:
+        """See `ExampleData`."""
+        super().setup(stage)
+        self.chat = self._encoder
 
     def sample_prompt(self) -> list[int]:
         """The ids of the first validation example up to what is learned."""

@@ -5,13 +5,14 @@ on, each once.
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning import LightningDataModule
 from tokenizers import Tokenizer
 from torch.utils.data import DataLoader
 
 from lmkit.data.order import Order
+from lmkit.data.packing import Batch
 from lmkit.data.stream import IndexedRows, Share, TrainLoader, TrainStream, ValidationStream, loader_settings
 from lmkit.errors import UserError
 
@@ -21,7 +22,12 @@ class StreamedData(LightningDataModule, ABC):
     ranks or workers and sees the same batches. Test and predict read the validation rows.
 
     A subclass opens its rows in `setup`, by `_open`.
+
+    Attributes:
+        gives: what its batches are.
     """
+
+    gives: ClassVar[type] = Batch
 
     tokenizer: Tokenizer  # from here on: known after `setup`
     end_of_document: int  # its token id

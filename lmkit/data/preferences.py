@@ -1,34 +1,33 @@
 """The LightningDataModule for preferences: two answers to a prompt, one chosen, the other rejected."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
+from lmkit.data.answers import Answers
 from lmkit.data.chat_templates import ChatTemplate
-from lmkit.data.chat_templates.dialect import Marked
-from lmkit.data.chat_templates.encoder import ChatEncoder, Encoded
-from lmkit.data.conversations import Preference, RowFormat
+from lmkit.data.conversations import Messages, Preference, RowFormat
 from lmkit.data.corpus.sources import STANDARD_LIBRARY
-from lmkit.data.example_data import ExampleData
+from lmkit.data.example_data import ConversationData
 from lmkit.data.examples import ExampleStore
-from lmkit.data.prepare_examples import Example, ExamplePreparation, Maker
+from lmkit.data.prepare_examples import ExamplePreparation
 from lmkit.data.roles import CHOSEN, REJECTED
 from lmkit.data.rows import RowSource, StandardLibraryPairs, row_source_of
-from lmkit.data.trees import TreeRows
-from lmkit.errors import UserError
+from lmkit.data.trees import TreeRows, Trees
 
 SURE = 0.3
 """The share of pairs below which, or above the rest of which, the length of an answer tells which is chosen."""
 
 
-class Preferences(ExampleData):
+class Preferences(ConversationData):
     """Pairs of answers to one prompt, laid end to end without padding; what the answers share is there once.
 
     The order of training is a function of the seed and the data alone. Test and predict read the validation pairs.
     """
+
+    gives = Trees
+    paired = True
 
     def __init__(  # noqa: PLR0913, PLR0917 (the signature is the configuration)
         self,
@@ -94,7 +93,7 @@ class Preferences(ExampleData):
         return TreeRows(store, (CHOSEN, REJECTED), self.end_of_document)
 
 
-class Pairs(Maker):
+class Pairs(Answers):
     """Preferences as examples: what both answers share, the chosen one, the rejected one.
 
     Args:
@@ -104,66 +103,6 @@ class Pairs(Maker):
 
     kind, pieces, noun = Preference, 3, "preferences"
 
-    def __init__(self, context: int, too_long: Literal["cut", "drop"]) -> None:
-        self.context, self.too_long = context, too_long
-
-    def marked(self, encoder: ChatEncoder, value: Preference) -> list[Marked]:
-        """See `Maker`."""
-        before = sum(message["role"] == "assistant" for message in value.prompt)  # whose answers are not learned
-        texts = [encoder.mark([*value.prompt, *answer], value.tools) for answer in (value.chosen, value.rejected)]
-        return [Marked(text, spans[before:]) for text, spans in texts]
-
-    def example(
-        self, encoder: ChatEncoder, value: Preference, texts: Sequence[Marked], encoded: Sequence[Encoded]
-    ) -> Example:
-        """See `Maker`."""
-        pieces = split(encoded)
-        longest = len(pieces[0].ids) + max(len(piece.ids) for piece in pieces[1:]) - 1
-        if longest <= self.context:
-            return Example(pieces, sum(_bytes(text, encoder) for text in texts))
-        shorter = _without_oldest(value.prompt) if self.too_long == "cut" else None
-        if shorter is None:
-            raise UserError(
-                f"the prompt with an answer has {longest} tokens, more than {self.context}: give a longer data.context"
-            )
-        again = value._replace(prompt=shorter)
-        texts = self.marked(encoder, again)
-        return self.example(encoder, again, texts, encoder.encode(texts))._replace(cut=True)
-
-
-def split(encoded: Sequence[Encoded]) -> list[Encoded]:
-    """Conversations of one prompt as what they share, up to the first token that is learned, and what each has by
-    itself, up to the last.
-
-    Raises:
-        UserError: they do not differ, or nothing is learned of one.
-    """
-    learned = [np.flatnonzero(one.trained) for one in encoded]
-    if not all(map(len, learned)):
-        raise UserError("an answer has no token to learn: let the assistant say something in each")
-    end = min(int(tokens[0]) for tokens in learned)
-    first = encoded[0].ids[:end]
-    for other in encoded[1:]:
-        differ = np.flatnonzero(other.ids[:end] != first[:end])
-        end = int(differ[0]) if len(differ) else end
-    answers = [
-        Encoded(one.ids[end : int(tokens[-1]) + 1], one.trained[end : int(tokens[-1]) + 1])
-        for one, tokens in zip(encoded, learned, strict=True)
-    ]
-    if len(answers) > 1 and all(np.array_equal(answers[0].ids, answer.ids) for answer in answers[1:]):
-        raise UserError("the chosen and the rejected answer are the same tokens: leave the pair out")
-    if end == 0:
-        raise UserError("the answers share no token with a prompt: choose a template that writes the prompt first")
-    return [Encoded(first[:end], np.zeros(end, np.bool_)), *answers]
-
-
-def _without_oldest(prompt: Sequence[dict[str, object]]) -> tuple[dict[str, object], ...] | None:
-    """A prompt without its oldest question and what follows up to the next; none if there is one question only."""
-    asked = [number for number, message in enumerate(prompt) if message["role"] == "user"]
-    if len(asked) < 2:
-        return None
-    return (*prompt[: asked[0]], *prompt[asked[1] :])
-
-
-def _bytes(text: Marked, encoder: ChatEncoder) -> int:
-    return sum(len(text.text[a:b].removesuffix(encoder.end_of_turn).encode()) for a, b in text.spans)
+    def answers(self, value: Preference) -> tuple[Messages, Messages]:
+        """See `Answers`."""
+        return value.chosen, value.rejected

@@ -3,7 +3,7 @@
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -30,7 +30,7 @@ from lmkit.data.split import is_validation
 from lmkit.data.whole_folder import whole_folder
 from lmkit.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 """Of what is kept in the cache; another number makes all anew."""
 VOCABULARY = 8192
 """Tokens of a tokenizer that is trained on conversations, for want of another."""
@@ -57,8 +57,8 @@ class Example(NamedTuple):
 class Maker(ABC):
     """What makes examples of what was read; its constructor keeps each option as the attribute of the same name."""
 
-    kind: ClassVar[type]
-    """What rows are read as."""
+    kind: ClassVar[type | tuple[type, ...]]
+    """What rows are read as, or any of several."""
     pieces: ClassVar[int]
     """Of each example."""
     numbers: ClassVar[int] = 0
@@ -67,6 +67,10 @@ class Maker(ABC):
     """What the examples are called, many of them."""
     train_on: TrainOn = "assistant"
     """Tokens to learn."""
+
+    def values(self, value: Any) -> Iterable[Any]:
+        """What a row means, as one or more values of which each is an example."""
+        return (value,)
 
     @abstractmethod
     def marked(self, encoder: ChatEncoder, value: Any) -> list[Marked]:
@@ -220,7 +224,9 @@ class _Making:
 
     def _read(self, source: RowSource, faults: Faults, encoder: ChatEncoder) -> Iterator[tuple[Row, Any]]:
         wanted = self._wanted
-        return read(source, wanted.format, wanted.columns, faults, self._maker.kind, encoder.template.roles)
+        kind: Any = self._maker.kind
+        for row, value in read(source, wanted.format, wanted.columns, faults, kind, encoder.template.roles):
+            yield from ((row, each) for each in self._maker.values(value))
 
     def _take(self, source: RowSource, side: str | None) -> None:
         """Reads a source; its rows are on one side, or are split."""

@@ -29,6 +29,7 @@ class Trees(NamedTuple):
         owners: the completion of each scored token (N), in [0, C); C for places that are not used.
         prompts: the document of each completion's prompt (C).
         roles: what each completion is (C), as `lmkit.losses` numbers it.
+        ends: the last token of each completion (C), by its place in the row.
         examples: the example that each completion is of (C), by its number in the store.
     """
 
@@ -40,6 +41,7 @@ class Trees(NamedTuple):
     owners: Tensor
     prompts: Tensor
     roles: Tensor
+    ends: Tensor
     examples: Tensor
 
 
@@ -50,10 +52,14 @@ class TreeRows:
         store: of the examples.
         roles: what each piece after the first is.
         pad: the id that fills up.
+
+    Attributes:
+        fingerprint: of all that the rows hold.
     """
 
     def __init__(self, store: ExampleStore, roles: Sequence[int], pad: int) -> None:
         self._store, self._roles, self._pad = store, roles, pad
+        self.fingerprint = store.fingerprint
 
     def __len__(self) -> int:
         """How many examples there are."""
@@ -78,7 +84,7 @@ def lay(trees: Sequence[Sequence[Encoded]], roles: Sequence[Sequence[int]], exam
     start = owner = 0
     for number, (shared, *completions) in enumerate(trees):
         last = start + len(shared.ids) - 1  # it predicts the first token of each completion
-        pieces = [shared.ids, *(piece.ids[:-1] for piece in completions)]  # whose last tokens predict nothing
+        pieces = [shared.ids, *(piece.ids for piece in completions)]
         parts["inputs"] += pieces
         parts["branches"] += [np.full(len(piece), branch) for branch, piece in enumerate(pieces)]
         parts["documents"] += [np.full(sum(map(len, pieces)), number)]
@@ -88,7 +94,8 @@ def lay(trees: Sequence[Sequence[Encoded]], roles: Sequence[Sequence[int]], exam
             parts["places"].append(before[piece.trained])
             parts["targets"].append(piece.ids[piece.trained])
             parts["owners"].append(np.full(int(piece.trained.sum()), owner))
-            start, owner = start + len(piece.ids) - 1, owner + 1
+            start, owner = start + len(piece.ids), owner + 1
+            parts["ends"].append(np.array([start - 1]))
         parts["prompts"].append(np.full(len(completions), number))
         parts["roles"].append(np.array(roles[number], np.int64))
         parts["examples"].append(np.full(len(completions), examples[number]))
@@ -110,13 +117,15 @@ def apart(trees: Trees) -> Trees:
 
     The scored tokens come in the same order.
     """
-    documents, branches, places = trees.documents[0], trees.branches[0], torch.zeros_like(trees.places)
+    documents, branches = trees.documents[0], trees.branches[0]
+    places, ends = torch.zeros_like(trees.places), torch.zeros_like(trees.ends)
     found, at = list[Tensor](), 0
     for owner, prompt in enumerate(trees.prompts.tolist()):
         branch = owner - int((trees.prompts < prompt).sum()) + 1
         mine = ((documents == prompt) & ((branches == 0) | (branches == branch))).nonzero()[:, 0]
         scored = trees.owners == owner
         places[scored] = at + torch.searchsorted(mine, trees.places[scored])
+        ends[owner] = at + len(mine) - 1
         found.append(mine)
         at += len(mine)
     copies = [torch.full_like(mine, number) for number, mine in enumerate(found)]
@@ -124,5 +133,5 @@ def apart(trees: Trees) -> Trees:
     order = torch.cat([*found, documents.new_zeros(rest)])
     alone = torch.cat([*copies, documents.new_full((rest,), len(found))])[None]
     return trees._replace(
-        inputs=trees.inputs[:, order], documents=alone, branches=torch.zeros_like(alone), places=places
+        inputs=trees.inputs[:, order], documents=alone, branches=torch.zeros_like(alone), places=places, ends=ends
     )

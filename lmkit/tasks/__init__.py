@@ -4,7 +4,8 @@ from lmkit.tasks.denoising import Denoising
 from lmkit.tasks.masked import MaskedLanguageModel
 from lmkit.tasks.preference_optimization import PreferenceOptimization
 from lmkit.tasks.pretraining import Pretraining
+from lmkit.tasks.reward_model import RewardModel
 from lmkit.tasks.sft import SFT
 from lmkit.tasks.task import Task
 
-__all__ = ["SFT", "Denoising", "MaskedLanguageModel", "PreferenceOptimization", "Pretraining", "Task"]
+__all__ = ["SFT", "Denoising", "MaskedLanguageModel", "PreferenceOptimization", "Pretraining", "RewardModel", "Task"]

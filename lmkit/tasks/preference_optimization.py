@@ -1,6 +1,6 @@
 """Preference optimization: make the chosen one of two answers likelier than the rejected one."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -8,13 +8,15 @@ from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
 from lmkit.data.roles import CHOSEN, REJECTED
-from lmkit.data.trees import Trees, apart
+from lmkit.data.trees import Trees
 from lmkit.errors import UserError
 from lmkit.losses import DPO, Completions, PreferenceLoss, chunked_log_probabilities
-from lmkit.network import Decoder, follows_branches
+from lmkit.network import Decoder
 from lmkit.optim import Schedule, WarmupCosine
+from lmkit.tasks.fitting import check_preferences
 from lmkit.tasks.references import Reference, Stored
 from lmkit.tasks.task import Task
+from lmkit.tasks.trees import read_trees, tell_completions
 from lmkit.transforms import Transform
 
 
@@ -61,7 +63,8 @@ class PreferenceOptimization(Task):
         self._reference = reference or Stored()
 
     def on_fit_start(self) -> None:
-        """Has the reference be at hand."""
+        """Looks whether loss and data fit each other, and has the reference be at hand."""
+        check_preferences(self.preference_loss, self._datamodule)
         if self.preference_loss.needs_reference:
             self._reference.begin(self)
 
@@ -83,12 +86,8 @@ class PreferenceOptimization(Task):
 
     def log_probabilities(self, network: Decoder, trees: Trees) -> tuple[Tensor, Tensor]:
         """The log-probability of each completion in nats (C), and its number of tokens (C)."""
-        if follows_branches(network):
-            hidden = network(trees.inputs, trees.documents, branches=trees.branches)
-        else:
-            trees = apart(trees)
-            hidden = network(trees.inputs, trees.documents)
-        scored = hidden[0, trees.places]  # (N, D)
+        hidden, trees = read_trees(network, trees)
+        scored = hidden[trees.places]  # (N, D)
         each = chunked_log_probabilities(network.logits, [network.head_weight], scored, trees.targets, self.chunk)
         count = len(trees.roles)
         sums = each.new_zeros(count + 1).index_add(0, trees.owners, each)
@@ -96,8 +95,12 @@ class PreferenceOptimization(Task):
 
     def predict_step(self, batch: Trees) -> Tensor:
         """For each completion its log-probability in nats and its number of tokens (C, 2)."""
-        sums, tokens = self.log_probabilities(self.network, batch)
-        return torch.stack([-sums.float(), tokens.float()], dim=1)
+        return torch.stack([part.float() for part in self.log_probabilities(self.network, batch)], dim=1)
+
+    def predictions(self, outputs: Tensor, batch: Trees) -> Iterator[dict[str, Any]]:
+        """Of each completion its role, log-probability in nats, number of tokens, and text."""
+        sums, tokens = outputs.T.tolist()
+        return tell_completions(batch, self.tokenizer, log_probability=sums, tokens=[*map(int, tokens)])
 
     def _note(self, completions: Completions) -> None:
         """Logs what is told beside the loss."""

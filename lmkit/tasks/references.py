@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lmkit.data.corpus.identity import identity
 from lmkit.data.prepare import cache_root
-from lmkit.data.trees import TreeRows, Trees
+from lmkit.data.trees import Trees
 from lmkit.errors import UserError
 from lmkit.hf.start import start_from
 from lmkit.network import Decoder
@@ -87,12 +87,13 @@ class Stored(Reference):
         """See `Reference`."""
         data, network = task.trainer.datamodule, None
         for training, store in ((True, data.train), (False, data.validation)):
-            file = cache_root() / "references" / f"{_key(task, store)}.npy"
+            rows = data.rows(store)
+            file = cache_root() / "references" / f"{_key(task, rows.fingerprint)}.npy"
             kept = np.load(file) if task.trainer.is_global_zero and file.is_file() else None
             kept = task.trainer.strategy.broadcast(kept)  # the cache of another machine may have none
             if kept is None:
                 network = network or _starting_network(task)
-                kept = _computed(task, network, data.rows(store))
+                kept = _computed(task, network, rows)
                 if task.trainer.is_global_zero:
                     _keep(kept, file)
             self._tables[training] = torch.from_numpy(kept).to(task.device)
@@ -105,7 +106,7 @@ class Stored(Reference):
 
 
 @torch.no_grad()
-def _computed(task: Any, network: Decoder, rows: TreeRows) -> NDArray[np.float32]:
+def _computed(task: Any, network: Decoder, rows: Any) -> NDArray[np.float32]:
     """The log-probabilities of all examples, of which each rank computes its share."""
     trainer = task.trainer
     rank_zero_info(f"the reference's log-probabilities of {len(rows)} examples are computed, once")
@@ -153,11 +154,11 @@ def _starting_network(task: Any) -> Decoder:
     return network
 
 
-def _key(task: Any, store: Any) -> str:
+def _key(task: Any, fingerprint: str) -> str:
     """What the log-probabilities depend on: the start, the examples, and the precision."""
     start = start_from(task.origin).fingerprint() if task.origin else None
     changed = [identity(transform) for transform in task.transforms if transform.changes == "network"]
-    parts = [start, changed, store.fingerprint, str(task.trainer.precision)]
+    parts = [start, changed, fingerprint, str(task.trainer.precision)]
     return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 

@@ -1,13 +1,14 @@
 """The task: one visible order of building, compiling, stepping and measuring; a subclass says what the loss is."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from tokenizers import Tokenizer
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -22,8 +23,10 @@ from lmkit.optim.groups import apply_factors
 from lmkit.tasks.beside import Base, base_for, check_base, keep_learned, names_of_base
 from lmkit.tasks.checks import check_data, check_finite, check_scaling, check_trainer, rehearse
 from lmkit.tasks.compiling import compile_blocks
+from lmkit.tasks.fitting import check_batches
 from lmkit.tasks.regulation import after_step, figures, side_loss
 from lmkit.tasks.tally import Tally
+from lmkit.tasks.token_losses import tell_rows
 from lmkit.transforms import Transform, transformed
 from lmkit.transforms.merging import check_loaded
 
@@ -49,6 +52,9 @@ class Task(LightningModule):
 
     measures_tokens: ClassVar[bool] = True
     """Whether the loss is one of tokens, so that it has a perplexity."""
+
+    writes_text: ClassVar[bool] = True
+    """Whether a decoder that it trains goes on with a text, so that samples of that say something."""
 
     network: Network
 
@@ -135,6 +141,7 @@ class Task(LightningModule):
             return
         self.build()
         if self._datamodule is not None:
+            check_batches(self, self._datamodule)
             check_data(self.network, self._datamodule, self.ids_needed(self._datamodule))
         if self._trainer is not None and self._trainer.state.fn == "fit":
             check_trainer(self._trainer)
@@ -248,6 +255,16 @@ class Task(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Logs the same measures for `test`."""
         self._log_measures("test")
+
+    def predictions(self, outputs: Any, batch: Any) -> Iterator[dict[str, Any]]:
+        """What `lmkit predict` writes, a line each, of a batch that `predict_step` has given its outputs for."""
+        return tell_rows(outputs, batch, self.tokenizer)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """That of the data."""
+        tokenizer: Tokenizer = self._datamodule.tokenizer
+        return tokenizer
 
     def flops_per_token(self, time: int) -> float:
         """FLOPs of one training token in a row of `time` tokens, forward and backward, counted on the meta device.

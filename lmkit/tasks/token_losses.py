@@ -1,9 +1,13 @@
 """What tasks that predict tokens have in common: the loss of a batch, and of each of its rows."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
 
-from lmkit.data.packing import IGNORE
+from lmkit.data.packing import IGNORE, Batch
 from lmkit.losses import chunked_cross_entropy
 from lmkit.network import Network
 
@@ -30,3 +34,17 @@ def row_losses(network: Network, hidden: Tensor, targets: Tensor, chunk: int) ->
     """The same for each row by itself: (B, 2)."""
     rows = zip(hidden.split(1), targets.split(1), strict=True)
     return torch.stack([torch.stack([x.float() for x in token_loss(network, *row, chunk)]) for row in rows])
+
+
+def tell_rows(losses: Tensor, batch: Batch, tokenizer: Tokenizer) -> Iterator[dict[str, Any]]:
+    """Of each row that has targets its loss in nats a token, its number of tokens, and their text.
+
+    Args:
+        losses: as of `row_losses` (B, 2).
+        batch: the rows.
+        tokenizer: decodes them.
+    """
+    for (loss, count), targets in zip(losses.tolist(), batch.targets.tolist(), strict=True):
+        if count:
+            text = tokenizer.decode([token for token in targets if token != IGNORE])
+            yield {"loss": loss / count, "tokens": int(count), "text": text}

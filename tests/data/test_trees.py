@@ -47,12 +47,13 @@ def test_each_token_is_predicted_from_what_comes_before_it(trees, form):
         assert read(laid, owner) == [(whole[: whole.index(token)], token) for token in scored]
     assert laid.roles.tolist() == [CHOSEN, REJECTED] * 2
     assert laid.examples.tolist() == [5, 5, 9, 9]
+    assert laid.inputs[0, laid.ends].tolist() == [whole[-1] for whole in WHOLE]
     assert laid.inputs.shape[1] % STEP == len(laid.places) % STEP == 0
 
 
 def test_a_prompt_comes_once(trees):
     tokens = [token for token in trees.inputs[0].tolist() if token]
-    assert tokens == [1, 2, 3, 4, 5, 8, 9, 10, 11, 13]
+    assert tokens == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]
 
 
 def test_nothing_is_a_row_of_padding():

@@ -6,29 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from lmkit.data.chat_templates.encoder import Encoded
 from lmkit.data.roles import CHOSEN, REJECTED
 from lmkit.data.trees import lay
 from lmkit.layers import GatedDeltaNet
 from lmkit.losses import ORPO, SimPO
 from lmkit.network import Decoder, follows_branches
 from lmkit.tasks import PreferenceOptimization
+from tests.tasks.conftest import drawn
 
 V, T = 40, 48
 NETWORK = partial(Decoder, V, T, 16, 2, 2)
-
-
-def drawn(pairs):
-    draw = np.random.default_rng(1)
-    trees = []
-    for _ in range(pairs):
-        shared, *answers = (draw.integers(1, V, n) for n in draw.integers(1, 12, 3))
-        learned = [draw.random(len(answer)) < 0.8 for answer in answers]
-        for mask in learned:
-            mask[-1] = True
-        pieces = [Encoded(*pair) for pair in zip(answers, learned, strict=True)]
-        trees.append([Encoded(shared, np.zeros(len(shared), bool)), *pieces])
-    return trees
 
 
 def alone(network, shared, answer):
@@ -43,7 +30,7 @@ def test_completions_are_scored_as_each_alone(double, network):
     task = PreferenceOptimization(network, preference_loss=SimPO(beta=2.0, margin=0.5), chunk=5)
     task.configure_model()
     assert follows_branches(task.network) == (network is NETWORK)
-    trees = drawn(5)
+    trees = drawn(5, V)
     batch = lay(trees, [(CHOSEN, REJECTED)] * 5, range(5), 0)
     sums, tokens = task.log_probabilities(task.network, batch)
     wanted = torch.stack([alone(task.network, shared, answer) for shared, *answers in trees for answer in answers])
@@ -65,7 +52,7 @@ def test_completions_are_scored_as_each_alone(double, network):
 def test_what_is_told_beside_the_loss():
     task = PreferenceOptimization(NETWORK, preference_loss=ORPO())
     task.configure_model()
-    batch = lay(drawn(3), [(CHOSEN, REJECTED)] * 3, range(3), 0)
+    batch = lay(drawn(3, V), [(CHOSEN, REJECTED)] * 3, range(3), 0)
     task.loss(batch)
     told = task._trained.take(lambda tensor: tensor)
     sums, tokens = task.log_probabilities(task.network, batch)

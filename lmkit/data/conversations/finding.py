@@ -23,12 +23,16 @@ FORMATS: tuple[type[RowFormat], ...] = (
 """Those that are found by keys. A plugin's is named, so that no plugin changes how others' rows are read."""
 
 
-def find_format(values: dict[str, Any], kind: type) -> RowFormat:
+Kinds = type | tuple[type, ...]
+"""What a row may mean: `Conversation`, `Preference`, `Judged`, `Labelled`, or any of several."""
+
+
+def find_format(values: dict[str, Any], kind: Kinds) -> RowFormat:
     """The format of a row: of those whose keys it has, the one of the most, with names of its own rather than aliases.
 
     Args:
         values: of the row.
-        kind: what it has to mean: `Conversation`, `Preference`, `Judged` or `Labelled`.
+        kind: what it has to mean.
 
     Raises:
         UserError: it has the keys of none.
@@ -37,13 +41,13 @@ def find_format(values: dict[str, Any], kind: type) -> RowFormat:
     if not fitting:
         came = f"the keys {', '.join(values)}" if values else "no keys"
         raise UserError(
-            f"it has {came}, but a {kind.__name__} is read by {', '.join(each.told() for each in _of(kind))}: "
+            f"it has {came}, but a {told(kind)} is read by {', '.join(each.told() for each in _of(kind))}: "
             "give the format's names by columns, as {question: prompt}, or name a format"
         )
     return max(fitting, key=lambda each: (len(each.keys), sum(key in values for key in each.keys)))()
 
 
-def check_format(format: RowFormat | None, columns: dict[str, str], kind: type) -> None:
+def check_format(format: RowFormat | None, columns: dict[str, str], kind: Kinds) -> None:
     """Looks whether a format gives what is needed, and columns name what it reads.
 
     Args:
@@ -56,14 +60,14 @@ def check_format(format: RowFormat | None, columns: dict[str, str], kind: type) 
     """
     if format is not None and not issubclass(format.gives, kind):
         raise UserError(
-            f"{type(format).__name__} gives a {format.gives.__name__}, but a {kind.__name__} is needed: "
+            f"{type(format).__name__} gives a {format.gives.__name__}, but a {told(kind)} is needed: "
             f"name one of {', '.join(each.__name__ for each in _of(kind))}"
         )
     formats: Iterable[Any] = _of(kind) if format is None else (format,)
     known = sorted({key for each in formats for key in (*each.keys, *each.optional)})
     for own, key in columns.items():
         if key not in known:
-            of = f"{type(format).__name__} does not read" if format else f"no format of a {kind.__name__} reads"
+            of = f"{type(format).__name__} does not read" if format else f"no format of a {told(kind)} reads"
             raise UserError(f"columns gives {own} the name {key}, which {of}: give one of {', '.join(known)}")
     if len({*columns.values()}) < len(columns):
         raise UserError(f"columns is {columns}: give each name once only")
@@ -76,5 +80,10 @@ def rename(values: dict[str, Any], columns: dict[str, str]) -> dict[str, Any]:
     return kept | {key: values[own] for own, key in there.items()}
 
 
-def _of(kind: type) -> list[type[RowFormat]]:
+def told(kind: Kinds) -> str:
+    """What is needed, in words."""
+    return " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
+
+
+def _of(kind: Kinds) -> list[type[RowFormat]]:
     return [each for each in FORMATS if issubclass(each.gives, kind)]

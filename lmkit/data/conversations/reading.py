@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from lmkit.data.conversations.faults import Faults
-from lmkit.data.conversations.finding import check_format, find_format, rename
+from lmkit.data.conversations.finding import Kinds, check_format, find_format, rename
 from lmkit.data.conversations.kinds import RowFormat
 from lmkit.data.conversations.turns import ROLES, check_turns
 from lmkit.data.conversations.values import Conversation, Judged, Labelled, Preference
@@ -19,7 +19,7 @@ def read(
     format: RowFormat | None,
     columns: Mapping[str, str] | None,
     faults: Faults,
-    kind: type[T],
+    kind: type[T] | tuple[type[T], ...],
     roles: Sequence[str] = ROLES,
 ) -> Iterator[tuple[Row, T]]:
     """Yields each row with what it means; rows that are broken, do not fit the format or break a rule are faults.
@@ -29,7 +29,7 @@ def read(
         format: how they are read; none finds that out by the keys of the first row.
         columns: own names of keys, each with the format's: {"question": "prompt"}.
         faults: counts the rows that are left out, or raises at the first.
-        kind: what is needed: `Conversation`, `Preference`, `Judged` or `Labelled`.
+        kind: what is needed: `Conversation`, `Preference`, `Judged`, `Labelled`, or any of several.
         roles: who may speak, as the chat template says.
 
     Raises:
@@ -68,7 +68,7 @@ def _meant(row: Row, values: dict[str, Any], format: RowFormat | None, roles: Se
     return found
 
 
-def _first(row: Row, values: dict[str, Any], kind: type) -> RowFormat:
+def _first(row: Row, values: dict[str, Any], kind: Kinds) -> RowFormat:
     """The format by the first row.
 
     Raises:

@@ -1,0 +1,92 @@
+"""Prompts with answers as examples: what the answers share, then each of them by itself."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from lmkit.data.chat_templates.dialect import Marked
+from lmkit.data.chat_templates.encoder import ChatEncoder, Encoded
+from lmkit.data.conversations import Messages
+from lmkit.data.prepare_examples import Example, Maker
+from lmkit.errors import UserError
+
+
+class Answers(Maker):
+    """Makes an example of a prompt and its answers.
+
+    Args:
+        context: the most tokens of a prompt and one answer.
+        too_long: what becomes of those that are longer.
+    """
+
+    def __init__(self, context: int, too_long: Literal["cut", "drop"]) -> None:
+        self.context, self.too_long = context, too_long
+
+    @abstractmethod
+    def answers(self, value: Any) -> Sequence[Messages]:
+        """What follows the prompt of a row, once or several times."""
+
+    def told(self, value: Any) -> Sequence[float]:
+        """The numbers of a row."""
+        return ()
+
+    def marked(self, encoder: ChatEncoder, value: Any) -> list[Marked]:
+        """See `Maker`."""
+        before = sum(message["role"] == "assistant" for message in value.prompt)  # whose answers are not learned
+        texts = [encoder.mark([*value.prompt, *answer], value.tools) for answer in self.answers(value)]
+        return [Marked(text, spans[before:]) for text, spans in texts]
+
+    def example(self, encoder: ChatEncoder, value: Any, texts: Sequence[Marked], encoded: Sequence[Encoded]) -> Example:
+        """See `Maker`."""
+        pieces = split(encoded)
+        longest = len(pieces[0].ids) + max(len(piece.ids) for piece in pieces[1:])
+        if longest <= self.context:
+            return Example(pieces, sum(_bytes(text, encoder) for text in texts), self.told(value))
+        shorter = _without_oldest(value.prompt) if self.too_long == "cut" else None
+        if shorter is None:
+            raise UserError(
+                f"the prompt with an answer has {longest} tokens, more than {self.context}: give a longer data.context"
+            )
+        again = value._replace(prompt=shorter)
+        texts = self.marked(encoder, again)
+        return self.example(encoder, again, texts, encoder.encode(texts))._replace(cut=True)
+
+
+def split(encoded: Sequence[Encoded]) -> list[Encoded]:
+    """Conversations of one prompt as what they share, up to the first token that is learned, and what each has by
+    itself, up to the last.
+
+    Raises:
+        UserError: they do not differ, or nothing is learned of one.
+    """
+    learned = [np.flatnonzero(one.trained) for one in encoded]
+    if not all(map(len, learned)):
+        raise UserError("an answer has no token to learn: let the assistant say something in each")
+    end = min(int(tokens[0]) for tokens in learned)
+    first = encoded[0].ids[:end]
+    for other in encoded[1:]:
+        differ = np.flatnonzero(other.ids[:end] != first[:end])
+        end = int(differ[0]) if len(differ) else end
+    answers = [
+        Encoded(one.ids[end : int(tokens[-1]) + 1], one.trained[end : int(tokens[-1]) + 1])
+        for one, tokens in zip(encoded, learned, strict=True)
+    ]
+    if len(answers) > 1 and all(np.array_equal(answers[0].ids, answer.ids) for answer in answers[1:]):
+        raise UserError("the chosen and the rejected answer are the same tokens: leave the pair out")
+    if end == 0:
+        raise UserError("the answers share no token with a prompt: choose a template that writes the prompt first")
+    return [Encoded(first[:end], np.zeros(end, np.bool_)), *answers]
+
+
+def _without_oldest(prompt: Messages) -> Messages | None:
+    """A prompt without its oldest question and what follows up to the next; none if there is one question only."""
+    asked = [number for number, message in enumerate(prompt) if message["role"] == "user"]
+    if len(asked) < 2:
+        return None
+    return (*prompt[: asked[0]], *prompt[asked[1] :])
+
+
+def _bytes(text: Marked, encoder: ChatEncoder) -> int:
+    return sum(len(text.text[a:b].removesuffix(encoder.end_of_turn).encode()) for a, b in text.spans)

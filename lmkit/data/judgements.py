@@ -1,0 +1,162 @@
+"""The LightningDataModule for judgements: answers that are each called good or bad, without another beside them."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from lmkit.data.answers import Answers
+from lmkit.data.chat_templates import ChatTemplate
+from lmkit.data.chat_templates.encoder import Encoded
+from lmkit.data.conversations import Judged, Messages, Preference, RowFormat
+from lmkit.data.corpus.sources import STANDARD_LIBRARY
+from lmkit.data.example_data import ConversationData
+from lmkit.data.examples import ExampleStore
+from lmkit.data.prepare_examples import ExamplePreparation
+from lmkit.data.roles import CHOSEN, MISMATCHED, REJECTED
+from lmkit.data.rows import RowSource, StandardLibraryJudged, row_source_of
+from lmkit.data.trees import Trees, lay
+from lmkit.errors import UserError
+
+
+class Judgements(ConversationData):
+    """Answers to prompts, each good or bad, laid end to end without padding, for `KTO` (Ethayarajh et al. 2024,
+    arXiv:2402.01306); behind each prompt there is an answer to another one, too, by which that loss tells how far the
+    network has moved.
+
+    The order of training is a function of the seed and the data alone. Test and predict read the validation answers.
+    """
+
+    gives = Trees
+    paired = False
+
+    def __init__(  # noqa: PLR0913, PLR0917 (the signature is the configuration)
+        self,
+        source: RowSource | str | Path = STANDARD_LIBRARY,
+        validation_source: RowSource | str | Path | None = None,
+        validation_fraction: float = 0.05,
+        template: ChatTemplate | None = None,
+        tokenizer: str | None = None,
+        format: RowFormat | None = None,
+        columns: dict[str, str] | None = None,
+        too_long: Literal["cut", "drop"] = "cut",
+        strict: bool = False,
+        context: int = 256,
+        batch_size: int = 32,
+        seed: int = 0,
+        workers: int = 0,
+    ) -> None:
+        """Keeps the settings; nothing is read yet.
+
+        Args:
+            source: A file, folder or glob of .jsonl, .json or .parquet, "stdlib", or any source of rows; of pairs, each
+                is two answers.
+            validation_source: The same, to validate on; none holds out rows of `source`.
+            validation_fraction: Share of the rows of `source` held out where there is no `validation_source`.
+            template: Writes conversations, such as `ChatML`; none for the tokenizer's own, or else `Plain`.
+            tokenizer: Path of a tokenizer.json or its folder; none trains one, or takes that of `model.init_from`.
+            format: Of the rows, such as `PromptCompletionLabel`; none finds it by their keys.
+            columns: The rows' own names for keys of the format, as in {good: label}; none where they are alike.
+            too_long: Whether prompts by which an answer is longer than `context` are "cut" by their oldest turns, or
+                the answer is "drop"ped, as it is if the last turn alone is too long.
+            strict: Whether the first faulty row ends the run; else faulty rows are left out, counted and told.
+            context: The most tokens of a prompt and one answer.
+            batch_size: Answers an optimizer step, over all ranks and accumulated micro-batches.
+            seed: Chooses the order of the training answers.
+            workers: Processes that read batches on each rank; 0 reads in the main one. Never changes the batches.
+        """
+        preparation = ExamplePreparation(
+            row_source_of(source, StandardLibraryJudged),
+            None if validation_source is None else row_source_of(validation_source, StandardLibraryJudged),
+            validation_fraction,
+            tokenizer,
+            template,
+            format,
+            columns,
+            strict,
+            Verdicts(context, too_long),
+        )
+        super().__init__(preparation, context, batch_size, seed, workers)
+
+    def rows(self, store: ExampleStore) -> "JudgedRows":
+        """Each answer is a row by its number."""
+        return JudgedRows(store, self.context, self.end_of_document)
+
+
+class Verdicts(Answers):
+    """Judged answers as examples: the prompt, the answer, and as a number whether it is desirable.
+
+    Args:
+        context: the most tokens of a prompt and its answer.
+        too_long: what becomes of those that are longer.
+    """
+
+    kind, pieces, numbers, noun = (Judged, Preference), 2, 1, "judgements"
+
+    def values(self, value: Judged | Preference) -> Iterator[Judged]:
+        """One answer, or the two of a pair."""
+        if isinstance(value, Judged):
+            yield value
+            return
+        for answer in (value.chosen, value.rejected):
+            yield Judged(value.prompt, answer, answer is value.chosen, value.tools)
+
+    def answers(self, value: Judged) -> tuple[Messages]:
+        """See `Answers`."""
+        return (value.completion,)
+
+    def told(self, value: Judged) -> tuple[float]:
+        """See `Answers`."""
+        return (float(value.desirable),)
+
+
+class JudgedRows:
+    """Examples of a prompt and its answer, each a row by its number, with the answer of another prompt beside it:
+    always the same one, so that its log-probability by the reference can be kept.
+
+    Args:
+        store: of the examples.
+        context: the most tokens of a prompt and one answer; another's is cut to that.
+        pad: the id that fills up.
+
+    Attributes:
+        fingerprint: of all that the rows hold.
+
+    Raises:
+        UserError: all are of one prompt.
+    """
+
+    def __init__(self, store: ExampleStore, context: int, pad: int) -> None:
+        self._store, self._context, self._pad = store, context, pad
+        self.fingerprint = f"{store.fingerprint}, others up to {context}"
+        self._other(0)
+
+    def __len__(self) -> int:
+        """How many examples there are."""
+        return len(self._store)
+
+    def batch(self, indices: Iterable[int]) -> Trees:
+        """The examples of these numbers; what lies past the last one is left out."""
+        examples = [index for index in indices if index < len(self)]
+        roles = [(CHOSEN if self._store.numbers[index, 0] else REJECTED, MISMATCHED) for index in examples]
+        return lay([self._tree(index) for index in examples], roles, examples, self._pad)
+
+    def _tree(self, index: int) -> list[Encoded]:
+        """The prompt, its answer, and another's, of which at least one token has room."""
+        prompt, own = self._store[index]
+        ids, trained = self._store[self._other(index)][1]
+        room = self._context - len(prompt.ids)
+        return [prompt, own, Encoded(ids[:room], trained[:room])]
+
+    def _other(self, index: int) -> int:
+        """The next example of another prompt, from half-way round on: rows of a kind often stand together."""
+        prompt = self._store[index][0].ids
+        for step in range(len(self)):
+            other = (index + len(self) // 2 + step) % len(self)
+            if not np.array_equal(self._store[other][0].ids, prompt):
+                return other
+        raise UserError(
+            f"the {len(self)} judgements in {self._store.folder.name} are all of one prompt, but each is compared with "
+            "an answer to another: give rows of several prompts, or another data.validation_fraction"
+        )

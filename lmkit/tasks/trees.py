@@ -1,0 +1,37 @@
+"""What tasks that learn from completions of prompts have in common: reading them, and telling of each."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from lmkit.data.roles import CHOSEN, MISMATCHED, REJECTED
+from lmkit.data.trees import Trees, apart
+from lmkit.network import Decoder, follows_branches
+
+NAMES = {CHOSEN: "chosen", REJECTED: "rejected", MISMATCHED: "mismatched"}
+"""Of the roles."""
+
+
+def read_trees(network: Decoder, trees: Trees) -> tuple[Tensor, Trees]:
+    """Hidden states (T, D) of a row of trees, and the trees as that row has them: where a layer follows no branches,
+    each completion is read behind a prompt of its own.
+    """
+    if follows_branches(network):
+        return network(trees.inputs, trees.documents, branches=trees.branches)[0], trees
+    trees = apart(trees)
+    return network(trees.inputs, trees.documents)[0], trees
+
+
+def tell_completions(trees: Trees, tokenizer: Tokenizer, **figures: Sequence[float]) -> Iterator[dict[str, Any]]:
+    """Of each completion its role, its figures, and its text.
+
+    Args:
+        trees: the completions (C).
+        tokenizer: decodes them.
+        figures: by name, one for each completion.
+    """
+    for owner, role in enumerate(trees.roles.tolist()):
+        text = tokenizer.decode(trees.targets[trees.owners == owner].tolist())
+        yield {"role": NAMES[role], **{name: values[owner] for name, values in figures.items()}, "text": text}

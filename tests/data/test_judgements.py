@@ -1,0 +1,107 @@
+"""Judgements: each answer has its role, and beside it always the same answer to another prompt, which has room."""
+
+import json
+
+import numpy as np
+import pytest
+
+from lmkit.data.judgements import Judgements
+from lmkit.data.preferences import Preferences
+from lmkit.data.roles import CHOSEN, MISMATCHED, REJECTED
+from lmkit.errors import UserError
+
+CONTEXT = 48
+
+
+def opened(cls, path, **options):
+    data = cls(source=str(path), context=CONTEXT, validation_fraction=0.3, **options)
+    data.prepare_data()
+    data.setup("fit")
+    return data
+
+
+@pytest.fixture
+def pairs(tmp_path, monkeypatch):
+    monkeypatch.setenv("LMKIT_CACHE", str(tmp_path / "cache"))
+    rows = [
+        {"prompt": f"What is {n}?", "chosen": "A number" + " of many" * (n % 4), "rejected": f"No {n}"}
+        for n in range(12)
+    ]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return tmp_path / "pairs.jsonl"
+
+
+@pytest.fixture
+def judged(pairs):
+    rows = [json.loads(line) for line in pairs.read_text().splitlines()]
+    each = [
+        {"prompt": row["prompt"], "completion": row[name], "label": name == "chosen"}
+        for row in rows
+        for name in ("chosen", "rejected")
+    ]
+    path = pairs.with_name("judged.jsonl")
+    path.write_text("\n".join(map(json.dumps, each)))
+    return path
+
+
+def spoken(data, trees, owner):
+    ids = trees.targets[trees.owners == owner].tolist()
+    return data.tokenizer.decode([number for number in ids if number not in data.chat.stops])
+
+
+def test_an_answer_has_its_role_and_another_prompts_answer_beside_it(judged):
+    data = opened(Judgements, judged)
+    rows = data.rows(data.train)
+    trees = rows.batch(range(len(rows)))
+    texts = {row["completion"].strip(): row for row in map(json.loads, judged.read_text().splitlines())}
+    assert trees.roles.view(-1, 2)[:, 1].unique().tolist() == [MISMATCHED]
+    assert trees.examples.view(-1, 2).tolist() == [[number] * 2 for number in range(len(rows))]
+    for number, (own, _) in enumerate(trees.roles.view(-1, 2).tolist()):
+        told = spoken(data, trees, 2 * number).strip()
+        assert own == (CHOSEN if told.startswith("A number") else REJECTED)
+        assert told in texts
+        prompt = data.train[number][0].ids
+        assert not np.array_equal(data.train[rows._other(number)][0].ids, prompt)
+        ids = data.train[rows._other(number)][1].ids[: CONTEXT - len(prompt)]
+        assert trees.targets[trees.owners == 2 * number + 1].tolist() == ids.tolist()
+    assert (trees.roles == CHOSEN).sum() == (trees.roles == REJECTED).sum()
+    again = rows.batch([3])
+    assert again.targets[again.owners == 1].tolist() == trees.targets[trees.owners == 7].tolist()
+
+
+def test_no_answer_is_longer_than_the_context(judged):
+    data = opened(Judgements, judged)
+    trees = data.rows(data.train).batch(range(len(data.train)))
+    assert (trees.owners < len(trees.roles)).sum() > len(trees.roles)
+    for owner, prompt in enumerate(trees.prompts.tolist()):
+        branch = owner % 2 + 1
+        mine = trees.branches[0, trees.documents[0] == prompt]
+        assert 1 < ((mine == 0) | (mine == branch)).sum() <= CONTEXT
+
+
+def test_a_pair_is_read_as_two_judgements(pairs, judged):
+    one, other = (opened(Judgements, path) for path in (pairs, judged))
+    assert one.train.fingerprint == other.train.fingerprint
+    assert one.train.numbers.tolist() == other.train.numbers.tolist()
+
+
+def test_rows_that_are_cut_otherwise_have_another_fingerprint(judged):
+    one = opened(Judgements, judged)
+    other = opened(Judgements, judged, seed=1)
+    assert one.rows(one.train).fingerprint == other.rows(other.train).fingerprint
+    other.context -= 1
+    assert one.rows(one.train).fingerprint != other.rows(other.train).fingerprint
+
+
+def test_one_prompt_is_too_few(judged):
+    lines = judged.read_text().splitlines()
+    judged.write_text("\n".join(lines[:2]))
+    data = Judgements(source=str(judged), validation_source=str(judged), context=CONTEXT)
+    data.prepare_data()
+    with pytest.raises(UserError, match="the 2 judgements in train are all of one prompt"):
+        data.setup("fit")
+
+
+def test_judgements_are_no_pairs(judged):
+    with pytest.raises(UserError, match="a Preference is read by"):
+        opened(Preferences, judged)

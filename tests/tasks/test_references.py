@@ -1,0 +1,54 @@
+"""References: all of them give the same losses, of pairs and of judgements, from the command line."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import RECIPES
+from tests.tasks.conftest import write_rows
+
+
+@pytest.fixture(autouse=True)
+def pairs(run):
+    write_rows(Path("pairs.jsonl"), "prompt", "chosen", "rejected")
+
+
+def losses(run, recipe, *options):
+    name = f"{recipe}-{len([*Path().glob('runs/*')])}"
+    own = [f"--name={name}", "--data.source=pairs.jsonl"]
+    code, _, errors = run("fit", "-c", RECIPES / f"{recipe}.yaml", *own, *options)
+    assert code == 0, errors
+    with Path(f"runs/{name}/version_0/metrics.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    return [float(line[key]) for key in ("train/loss", "val/loss", "train/kl") for line in lines if line[key]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["dpo", "kto"])
+def test_a_stored_reference_and_a_copy_are_the_same(run, start, recipe):
+    stored, copied = (losses(run, recipe, *start, f"--model.reference={name}") for name in ("Stored", "FrozenCopy"))
+    assert stored == pytest.approx(copied, abs=2e-5)
+    assert max(stored[:3]) - min(stored[:3]) > 1e-4  # it learns
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["dpo", "kto"])
+def test_adapters_switched_off_are_the_same_too(run, start, recipe):
+    pytest.importorskip("peft")
+    options = [*start, "--model.transforms=[LoRA]"]
+    off, stored = (losses(run, recipe, *options, f"--model.reference={name}") for name in ("AdaptersOff", "Stored"))
+    assert off == pytest.approx(stored, abs=2e-5)
+
+
+def test_a_loss_that_does_not_fit_the_data_is_told_before_training(run, start):
+    def told(recipe, *options):
+        code, _, errors = run("fit", "-c", RECIPES / f"{recipe}.yaml", *start, "--data.source=pairs.jsonl", *options)
+        assert code == 2
+        return errors.splitlines()[-1]
+
+    assert "DPO compares the two answers of a pair, but Judgements" in told("kto", "--model.preference_loss=DPO")
+    assert "KTO needs answers to other prompts too, which Preferences" in told("dpo", "--model.preference_loss=KTO")
+    said = told("sft", "--data=Preferences", "--data.source=pairs.jsonl")
+    assert "SFT learns from Batch, but Preferences gives Trees: set data to Chat or Text" in said
+    assert not [*Path().glob("runs/*/*")]
