@@ -21,7 +21,7 @@ from lmkit.data.trees import Trees
 from lmkit.errors import UserError
 from lmkit.hf.start import start_from
 from lmkit.network import Decoder
-from lmkit.transforms import PiSSA
+from lmkit.transforms import Adapter
 
 
 class Reference(ABC):
@@ -47,8 +47,10 @@ class AdaptersOff(Reference):
         """See `Reference`."""
         if not any(hasattr(module, "base_layer") for module in task.network.modules()):
             raise UserError("AdaptersOff needs a network with adapters: add LoRA to model.transforms, or take Stored")
-        if any(isinstance(transform, PiSSA) for transform in task.transforms):
-            raise UserError("AdaptersOff is not what PiSSA begins with, which moves weights into adapters: take Stored")
+        if any(isinstance(transform, Adapter) and transform.also for transform in task.transforms):
+            raise UserError(
+                "AdaptersOff leaves on what an adapter's `also` has learn in full, so that it is no reference: take Stored"
+            )
 
     @torch.no_grad()
     def sums(self, task: Any, trees: Trees) -> Tensor:
