@@ -6,8 +6,8 @@ usage: python -m benchmarks.post_training {sft,dpo} [--rounds 3] [--steps 8] [--
 A network of the recipe with random weights is exported to a Hugging Face folder, from which both start; the rows are
 questions about the standard library with a right and a wrong answer. Both sides have a process of their own in every
 round, by turns; a step's time is the median of its process, without the first two. Real tokens are those of the
-conversations, a prompt counted once for each answer, never padding. TRL packs for SFT, its best setting; `--stored` has it compute the
-reference's log-probabilities beforehand, as lmkit does.
+conversations, a prompt counted once for each answer, never padding. TRL packs for SFT, its best setting; `--stored`
+has it compute the reference's log-probabilities beforehand, as lmkit does.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def _write_model(folder: Path, recipe: str) -> None:
     """A network as a Hugging Face folder, with a chat template."""
     run, model = folder / "run", folder / "model"
     fit = ["fit", "--config", recipe, f"--trainer.default_root_dir={run}", "--name=base", "--trainer.max_steps=1"]
-    quick = ["--trainer.limit_val_batches=1", "--data.batch_size=1", "--trainer.callbacks=[]"]
+    quick = ["--trainer.limit_val_batches=1", "--data.batch_size=1", "--model.schedule=Constant"]
     if lmkit([*fit, *quick]) or lmkit(["export", str(run / "base"), str(model)]):
         raise SystemExit("no model to begin with")
     (model / "chat_template.jinja").write_text(Plain().text)

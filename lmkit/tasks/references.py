@@ -49,7 +49,7 @@ class AdaptersOff(Reference):
             raise UserError("AdaptersOff needs a network with adapters: add LoRA to model.transforms, or take Stored")
         if any(isinstance(transform, Adapter) and transform.also for transform in task.transforms):
             raise UserError(
-                "AdaptersOff leaves on what an adapter's `also` has learn in full, so that it is no reference: take Stored"
+                "AdaptersOff leaves on what an adapter's `also` has learned, so that it is no reference: take Stored"
             )
 
     @torch.no_grad()
