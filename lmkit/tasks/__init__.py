@@ -1,5 +1,6 @@
 """Tasks: what a network is trained to do."""
 
+from lmkit.tasks.classification import Classification
 from lmkit.tasks.denoising import Denoising
 from lmkit.tasks.masked import MaskedLanguageModel
 from lmkit.tasks.preference_optimization import PreferenceOptimization
@@ -8,4 +9,13 @@ from lmkit.tasks.reward_model import RewardModel
 from lmkit.tasks.sft import SFT
 from lmkit.tasks.task import Task
 
-__all__ = ["SFT", "Denoising", "MaskedLanguageModel", "PreferenceOptimization", "Pretraining", "RewardModel", "Task"]
+__all__ = [
+    "SFT",
+    "Classification",
+    "Denoising",
+    "MaskedLanguageModel",
+    "PreferenceOptimization",
+    "Pretraining",
+    "RewardModel",
+    "Task",
+]
