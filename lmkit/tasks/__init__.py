@@ -2,6 +2,7 @@
 
 from lmkit.tasks.classification import Classification
 from lmkit.tasks.denoising import Denoising
+from lmkit.tasks.distillation import Distillation
 from lmkit.tasks.masked import MaskedLanguageModel
 from lmkit.tasks.preference_optimization import PreferenceOptimization
 from lmkit.tasks.pretraining import Pretraining
@@ -13,6 +14,7 @@ __all__ = [
     "SFT",
     "Classification",
     "Denoising",
+    "Distillation",
     "MaskedLanguageModel",
     "PreferenceOptimization",
     "Pretraining",
