@@ -1,4 +1,4 @@
-"""The kind of divergences by which a student learns from a teacher, and the two ways round of Kullback and Leibler's."""
+"""The kind of divergences by which a student learns from a teacher, and Kullback and Leibler's, both ways round."""
 
 from abc import ABC, abstractmethod
 

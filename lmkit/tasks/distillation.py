@@ -72,11 +72,6 @@ class Distillation(Task):
         self.divergence = divergence or ForwardKL()
         self.teacher = Teacher(teacher, top_k, self.divergence.temperature, chunk)
 
-    def rehearse(self, steps: int) -> None:
-        """Looks for the teacher too."""
-        self.teacher.start()
-        super().rehearse(steps)
-
     def on_fit_start(self) -> None:
         """Has the teacher be at hand."""
         self.teacher.begin(self, self.tokenizer, self._datamodule.vocab_size_used)
@@ -89,7 +84,7 @@ class Distillation(Task):
     on_test_start = on_validation_start
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The loss in nats summed over the batch's valid tokens, and their number; the cross-entropy out of training."""
+        """The loss in nats summed over the valid tokens, and their number; out of training the cross-entropy."""
         valid = batch.targets != IGNORE
         hidden = self.network(batch.inputs, batch.documents)[valid][None]  # (1, N, D)
         targets, said = batch.targets[valid][None], self.teacher.said(self, batch)

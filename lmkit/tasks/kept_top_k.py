@@ -52,8 +52,8 @@ class KeptTopK:
                 found[row] = said
         whole = [said for said in found if said is not None]
         device = batch.inputs.device
-        values, ids = (np.concatenate([said[part] for said in whole]) for part in (0, 1))
-        return torch.from_numpy(values).to(device), torch.from_numpy(ids.astype(np.int64)).to(device)
+        joined = np.concatenate([said[0] for said in whole]), np.concatenate([said[1] for said in whole])
+        return torch.from_numpy(joined[0]).to(device), torch.from_numpy(joined[1].astype(np.int64)).to(device)
 
     def _read(self, file: Path, count: int) -> Said | None:
         """What is kept of a row of so many tokens; none where that is not there in full."""

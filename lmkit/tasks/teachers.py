@@ -35,15 +35,6 @@ class Teacher:
         self._network: Decoder | None = None
         self._kept: KeptTopK | None = None
 
-    def start(self) -> Start:
-        """Where it is read from.
-
-        Raises:
-            UserError: nothing is there.
-        """
-        self._start = self._start or start_from(self.path)
-        return self._start
-
     def begin(self, task: Any, tokenizer: Tokenizer, used: int) -> None:
         """Gets ready.
 
@@ -53,14 +44,15 @@ class Teacher:
             used: token ids of that.
 
         Raises:
-            UserError: its tokens are others, or fewer than are to be told.
+            UserError: nothing is there, or its tokens are others, or fewer than are to be told.
         """
-        check_same_tokens(self.path, Tokenizer.from_str(self.start().tokenizer().tokenizer), tokenizer)
+        start = self._start = start_from(self.path)
+        check_same_tokens(self.path, Tokenizer.from_str(start.tokenizer().tokenizer), tokenizer)
         if self._k is None:
             return
         if self._k > used:
             raise UserError(f"top_k is {self._k}, but there are {used} token ids: give fewer, such as 32")
-        parts = [self.start().key(), self._k, self._temperature, used, str(task.trainer.precision)]
+        parts = [start.key(), self._k, self._temperature, used, str(task.trainer.precision)]
         name = blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
         self._kept = KeptTopK(cache_root() / "teachers" / name, self._k, used)
 
@@ -71,7 +63,7 @@ class Teacher:
             UserError: it reads shorter rows than the data has.
         """
         if self._network is None:
-            start, time = self.start(), task.trainer.datamodule.context
+            start, time = self._start or start_from(self.path), task.trainer.datamodule.context
             load_plugins(start.plugins)
             with torch.random.fork_rng():  # what it draws before it is filled is none of the run's
                 network = build(Callable[[], Decoder], start.recipe)()
@@ -121,6 +113,6 @@ def check_same_tokens(path: str, teachers: Tokenizer, own: Tokenizer) -> None:
     for token, number in own.get_vocab(with_added_tokens=True).items():
         if known.get(token) != number:
             raise UserError(
-                f"the teacher {path} has other tokens than the data: {token!r} is {known.get(token)} there and {number} "
-                "here: leave out data.tokenizer to take the teacher's, or choose a teacher of the same tokenizer"
+                f"the teacher {path} has other tokens than the data: {token!r} is {known.get(token)} there and "
+                f"{number} here: leave out data.tokenizer to take the teacher's, or choose a teacher of the same tokenizer"
             )
