@@ -8,6 +8,7 @@ from torch.optim import Optimizer
 
 import lmkit.data.chat
 import lmkit.data.judgements
+import lmkit.data.labels
 import lmkit.data.preferences
 import lmkit.data.text  # noqa: F401 (known by its class name once it is imported)
 from lmkit.data.chat_templates import ChatTemplate

@@ -11,7 +11,7 @@ from lmkit.tasks import Task
 
 
 class Predictions(Callback):
-    """Writes lines of JSON: as a rule one a row of text, its loss in nats a token, its number of tokens, and its text.
+    """Writes lines of JSON: as a rule one a row of text, with its loss in nats a token, number of tokens, and text.
 
     Args:
         path: the file, written whole at the end.

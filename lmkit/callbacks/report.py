@@ -26,7 +26,7 @@ def report(measures: Mapping[str, float], xz: float | None, sample: str, heading
 
     Args:
         measures: the last validation's `val/loss`, in nats a token where there is a `val/perplexity`, and
-            `val/bits_per_byte` and `val/accuracy` where they are known.
+            `val/bits_per_byte`, `val/accuracy` and `val/f1` where they are known.
         xz: bits per byte of `xz -9e` on the same text.
         sample: a text that the network wrote.
         heading: what was run.
@@ -40,6 +40,8 @@ def report(measures: Mapping[str, float], xz: float | None, sample: str, heading
         lines += [f"  perplexity       {math.exp(loss):.2f}"] if perplexed else []
     if "val/accuracy" in measures:
         lines.append(f"  accuracy         {float(measures['val/accuracy']):.1%}")
+    if "val/f1" in measures:
+        lines.append(f"  macro F1         {float(measures['val/f1']):.1%}")
     if "val/bits_per_byte" in measures:
         beside = f"   (xz -9e on the same text: {xz:.4f})" if xz else ""
         lines.append(f"  bits per byte    {float(measures['val/bits_per_byte']):.4f}{beside}")

@@ -55,7 +55,7 @@ def with_network(arguments: Sequence[str], start: Start) -> list[str]:
 
 
 def settle(config: Any, start: Start | None) -> None:
-    """Has a run use the tokenizer of its start.
+    """Has a run use the tokenizer of its start, or else of its teacher.
 
     Args:
         config: the recipe, parsed.
@@ -69,6 +69,9 @@ def settle(config: Any, start: Start | None) -> None:
         _make_room(config.model, config.data)
     elif (told := config.model.get("init_args", {}).get("init_from")) and not config.ckpt_path:
         raise UserError(f"model.init_from is {told!r}, but is said too late to be heard: give --model.init_from={told}")
+    teacher, options = config.model.get("init_args", {}).get("teacher"), config.data.get("init_args", {})
+    if isinstance(teacher, str) and options.get("tokenizer", "") is None:
+        options["tokenizer"] = str(_kept(start_from(teacher).tokenizer()))
 
 
 def _take_tokenizer(data: Any, start: Start) -> None:

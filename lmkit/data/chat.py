@@ -17,8 +17,9 @@ from lmkit.data.conversations import Conversation, RowFormat
 from lmkit.data.corpus.sources import STANDARD_LIBRARY
 from lmkit.data.example_data import ConversationData
 from lmkit.data.examples import ExampleStore
+from lmkit.data.maker import Example, Maker
 from lmkit.data.packing import IGNORE, Batch
-from lmkit.data.prepare_examples import Example, ExamplePreparation, Maker
+from lmkit.data.prepare_examples import ExamplePreparation
 from lmkit.data.rows import RowSource, StandardLibraryChats, row_source_of
 from lmkit.errors import UserError
 

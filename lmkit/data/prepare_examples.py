@@ -2,14 +2,13 @@
 
 import json
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any
 
 import tokenizers
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
@@ -17,12 +16,12 @@ from tokenizers import Tokenizer
 
 from lmkit.data import tokenizer as tokenizing
 from lmkit.data.chat_templates import ChatTemplate, Plain
-from lmkit.data.chat_templates.dialect import Marked
-from lmkit.data.chat_templates.encoder import ChatEncoder, Encoded, TrainOn
+from lmkit.data.chat_templates.encoder import ChatEncoder
 from lmkit.data.chat_templates.kept import beside, plain
-from lmkit.data.conversations import Faults, RowFormat, read
+from lmkit.data.conversations import Faults, Labelled, RowFormat, read
 from lmkit.data.corpus.identity import identity
 from lmkit.data.examples import ExampleStore, ExampleWriter
+from lmkit.data.maker import Example, Maker
 from lmkit.data.named_tokens import named_in
 from lmkit.data.prepare import cache_root
 from lmkit.data.rows import Row, RowSource
@@ -36,57 +35,6 @@ VOCABULARY = 8192
 """Tokens of a tokenizer that is trained on conversations, for want of another."""
 TOGETHER = 256
 """Rows whose texts are encoded at once, by all cores."""
-
-
-class Example(NamedTuple):
-    """What becomes of a row.
-
-    Attributes:
-        pieces: of tokens.
-        bytes: of the text that is learned, in UTF-8.
-        numbers: beside the pieces.
-        cut: whether something of the row was left out.
-    """
-
-    pieces: Sequence[Encoded]
-    bytes: int
-    numbers: Sequence[float] = ()
-    cut: bool = False
-
-
-class Maker(ABC):
-    """What makes examples of what was read; its constructor keeps each option as the attribute of the same name."""
-
-    kind: ClassVar[type | tuple[type, ...]]
-    """What rows are read as, or any of several."""
-    pieces: ClassVar[int]
-    """Of each example."""
-    numbers: ClassVar[int] = 0
-    """Of each example beside its pieces."""
-    noun: ClassVar[str]
-    """What the examples are called, many of them."""
-    train_on: TrainOn = "assistant"
-    """Tokens to learn."""
-
-    def values(self, value: Any) -> Iterable[Any]:
-        """What a row means, as one or more values of which each is an example."""
-        return (value,)
-
-    @abstractmethod
-    def marked(self, encoder: ChatEncoder, value: Any) -> list[Marked]:
-        """The texts of a row.
-
-        Raises:
-            UserError: the row cannot be written.
-        """
-
-    @abstractmethod
-    def example(self, encoder: ChatEncoder, value: Any, texts: Sequence[Marked], encoded: Sequence[Encoded]) -> Example:
-        """The example of a row, given its texts and their tokens.
-
-        Raises:
-            UserError: there is none, as when it is too long.
-        """
 
 
 @dataclass(frozen=True)
@@ -196,13 +144,14 @@ class _Making:
         self._facts = {name: {"cut": 0, "bytes": 0, "learned": 0} for name in self._sides}
 
     def run(self) -> None:
-        self._take(self._wanted.source, None if self._wanted.validation_source is None else "train")
+        self._maker.look(value for _, value in self._to_train(Faults(strict=False), self._encoder))
+        self._take(self._wanted.source, self._source_side)
         if self._wanted.validation_source is not None:
             self._take(self._wanted.validation_source, "validation")
         counts = {name: writer.examples for name, writer in self._writers.items()}
         self._refuse_empty(**counts)
         for name, writer in self._writers.items():
-            writer.finish({**self._facts[name], "faults": [*self._faults.lines()]})
+            writer.finish({**self._facts[name], **self._maker.facts(), "faults": [*self._faults.lines()]})
 
     def _writer(self, name: str) -> ExampleWriter:
         return ExampleWriter(self._folder / name, self._maker.pieces, self._maker.numbers)
@@ -217,10 +166,14 @@ class _Making:
         """What a tokenizer is trained on: the training rows as their template writes them."""
         bare = self._wanted.encoder(tokenizing.train(iter(()), 257), 0)
         faults = Faults(strict=False)
-        for row, value in self._read(self._wanted.source, faults, bare):
-            if self._side(row, value, None) == "train":
-                with faults.row(row):
-                    yield from (text for text, _ in self._maker.marked(bare, value))
+        for row, value in self._to_train(faults, bare):
+            with faults.row(row):
+                yield from (text for text, _ in self._maker.marked(bare, value))
+
+    def _to_train(self, faults: Faults, encoder: ChatEncoder) -> Iterator[tuple[Row, Any]]:
+        """The rows to train on."""
+        rows = self._read(self._wanted.source, faults, encoder)
+        return ((row, value) for row, value in rows if self._side(row, value, self._source_side) == "train")
 
     def _read(self, source: RowSource, faults: Faults, encoder: ChatEncoder) -> Iterator[tuple[Row, Any]]:
         wanted = self._wanted
@@ -244,6 +197,11 @@ class _Making:
                 with self._faults.row(row):
                     example = self._maker.example(self._encoder, value, texts, tokens)
                     self._keep(example, self._side(row, value, side))
+
+    @property
+    def _source_side(self) -> str | None:
+        """The side of all rows of the source; none where they are split."""
+        return None if self._wanted.validation_source is None else "train"
 
     def _side(self, row: Row, value: Any, side: str | None) -> str:
         group = row.group or json.dumps(_opening(value), sort_keys=True, default=str)
@@ -276,8 +234,10 @@ def _is_held_out(group: str, fraction: float) -> bool:
 
 def _opening(value: Any) -> Any:
     """What decides the side of a row that says nothing of its group: all that comes before the first answer, so that no
-    question is on both sides.
+    question is on both sides; of a text that is labelled, the text.
     """
+    if isinstance(value, Labelled):
+        return value.text
     messages = getattr(value, "messages", None) or getattr(value, "prompt", None)
     if messages is None:
         return list(value)

@@ -3,7 +3,7 @@
 from lmkit.data.roles import CHOSEN, MISMATCHED, REJECTED
 from lmkit.losses.cross_entropy import chunked_cross_entropy, cross_entropy
 from lmkit.losses.distillation import (
-    Divergence,
+    Comparison,
     between_logits,
     between_top_k,
     chunked_distillation,
@@ -11,6 +11,7 @@ from lmkit.losses.distillation import (
     reverse_kl,
     top_k,
 )
+from lmkit.losses.divergences import Divergence, ForwardKL, ReverseKL
 from lmkit.losses.kto import KTO, kto
 from lmkit.losses.log_probabilities import chunked_log_probabilities, log_probabilities
 from lmkit.losses.preferences import Completions, PreferenceLoss
@@ -27,9 +28,12 @@ __all__ = [
     "MISMATCHED",
     "ORPO",
     "REJECTED",
+    "Comparison",
     "Completions",
     "Divergence",
+    "ForwardKL",
     "PreferenceLoss",
+    "ReverseKL",
     "RobustDPO",
     "SimPO",
     "between_logits",

@@ -13,7 +13,7 @@ from torch import Tensor
 from lmkit.data.packing import IGNORE
 from lmkit.losses.chunks import chunked_sum, wide
 
-Divergence = Callable[[Tensor, Tensor], Tensor]
+Comparison = Callable[[Tensor, Tensor], Tensor]
 """Student's and teacher's log-probabilities (N, V) to nats a token (N), as `forward_kl` and `reverse_kl` do."""
 
 
@@ -32,7 +32,7 @@ def reverse_kl(student: Tensor, teacher: Tensor) -> Tensor:
     return forward_kl(teacher, student)
 
 
-def between_logits(divergence: Divergence, student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+def between_logits(divergence: Comparison, student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
     """A divergence (N) of two softmaxes, by logits (N, V), in float32 or wider.
 
     Args:
@@ -51,7 +51,7 @@ def top_k(logits: Tensor, k: int, temperature: float = 1.0) -> tuple[Tensor, Ten
 
 
 def between_top_k(
-    divergence: Divergence, student: Tensor, log_probabilities: Tensor, ids: Tensor, temperature: float = 1.0
+    divergence: Comparison, student: Tensor, log_probabilities: Tensor, ids: Tensor, temperature: float = 1.0
 ) -> Tensor:
     """A divergence (N) where only the teacher's k likeliest tokens are known.
 

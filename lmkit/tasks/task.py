@@ -139,9 +139,10 @@ class Task(LightningModule):
         """Builds and transforms the network, on the device and in the dtype that the strategy asks for; compiles it."""
         if hasattr(self, "network"):
             return
-        self.build()
         if self._datamodule is not None:
             check_batches(self, self._datamodule)
+        self.build()
+        if self._datamodule is not None:
             check_data(self.network, self._datamodule, self.ids_needed(self._datamodule))
         if self._trainer is not None and self._trainer.state.fn == "fit":
             check_trainer(self._trainer)

@@ -12,6 +12,7 @@ from lmkit.data.chat_templates.conversation import check_spelling
 from lmkit.data.chat_templates.dialect import Marked
 from lmkit.data.chat_templates.kept import kept, plain
 from lmkit.data.chat_templates.kind import ChatTemplate
+from lmkit.errors import UserError
 
 Messages = Sequence[Mapping[str, Any]]
 TrainOn = Literal["assistant", "last", "all"]
@@ -89,6 +90,19 @@ class ChatEncoder:
         """
         check_spelling(messages, tools, self._special)
         return self.template.mark(messages, tools, False, self.bos, self.eos)
+
+    def text(self, text: str) -> Marked:
+        """A text as it stands, which is no conversation.
+
+        Raises:
+            UserError: it spells a special token.
+        """
+        if spelt := [token for token in self._special if token in text]:
+            raise UserError(
+                f"the text spells {spelt[0]}, which the tokenizer would take for the token: take it out, or leave the "
+                "row out"
+            )
+        return Marked(text, ())
 
     def encode(self, marked: Sequence[Marked], train_on: TrainOn = "assistant") -> list[Encoded]:
         """Marked conversations as tokens, those of transformers, except where one would lie across the border of a

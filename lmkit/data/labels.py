@@ -1,0 +1,153 @@
+"""The LightningDataModule for labelled texts: whole ones packed into rows without padding, each with its class."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from lightning.pytorch.utilities import rank_zero_info
+
+from lmkit.data.chat_templates.dialect import Marked
+from lmkit.data.chat_templates.encoder import ChatEncoder, Encoded
+from lmkit.data.conversations import Labelled, RowFormat
+from lmkit.data.corpus.sources import STANDARD_LIBRARY
+from lmkit.data.example_data import ExampleData
+from lmkit.data.examples import ExampleStore
+from lmkit.data.labelled_texts import LabelledRows, LabelledTexts
+from lmkit.data.maker import Example, Maker
+from lmkit.data.prepare_examples import ExamplePreparation
+from lmkit.data.rows import RowSource, StandardLibraryLabels, row_source_of
+from lmkit.errors import UserError
+
+
+class Labels(ExampleData):
+    """Texts, each with a label, for `Classification`. The labels of the training rows are the classes, in their order;
+    a row with another label is a fault.
+
+    A text is read between two end-of-document tokens, of which the second one is to tell the class. The order of
+    training is a function of the seed and the data alone. Test and predict read the validation texts.
+
+    Attributes:
+        classes: their names, known after `setup`.
+    """
+
+    gives = LabelledTexts
+    classes: list[str]
+
+    def __init__(  # noqa: PLR0913, PLR0917 (the signature is the configuration)
+        self,
+        source: RowSource | str | Path = STANDARD_LIBRARY,
+        validation_source: RowSource | str | Path | None = None,
+        validation_fraction: float = 0.05,
+        tokenizer: str | None = None,
+        format: RowFormat | None = None,
+        columns: dict[str, str] | None = None,
+        too_long: Literal["cut", "drop"] = "cut",
+        strict: bool = False,
+        context: int = 256,
+        batch_size: int = 32,
+        seed: int = 0,
+        workers: int = 0,
+    ) -> None:
+        """Keeps the settings; nothing is read yet.
+
+        Args:
+            source: A file, folder or glob of .jsonl, .json or .parquet, "stdlib", or any source of rows.
+            validation_source: The same, to validate on; none holds out rows of `source`.
+            validation_fraction: Share of the rows of `source` held out where there is no `validation_source`.
+            tokenizer: Path of a tokenizer.json or its folder; none trains one, or takes that of `model.init_from`.
+            format: Of the rows, such as `TextLabel`; none finds it by their keys.
+            columns: The rows' own names for keys of the format, as in {review: text}; none where they are alike.
+            too_long: Whether of texts longer than a row the beginning is kept ("cut"), or nothing ("drop").
+            strict: Whether the first faulty row ends the run; else faulty rows are left out, counted and told.
+            context: Tokens a row.
+            batch_size: Rows an optimizer step, over all ranks and accumulated micro-batches.
+            seed: Chooses the order of the training rows.
+            workers: Processes that read batches on each rank; 0 reads in the main one. Never changes the batches.
+        """
+        if context < 3:
+            raise UserError(f"context is {context}: give the tokens of a row, 3 or more")
+        preparation = ExamplePreparation(
+            row_source_of(source, StandardLibraryLabels),
+            None if validation_source is None else row_source_of(validation_source, StandardLibraryLabels),
+            validation_fraction,
+            tokenizer,
+            None,
+            format,
+            columns,
+            strict,
+            Sorted(context, too_long),
+        )
+        super().__init__(preparation, context, batch_size, seed, workers)
+
+    def setup(self, stage: str) -> None:
+        """Opens what `prepare_data` made, and says which classes there are and how full the rows are."""
+        super().setup(stage)
+        self.classes = self.train.facts["classes"]
+        rows, numbers = self.rows(self.train), self.train.numbers[:, 0].astype(int)
+        counts = np.bincount(numbers, minlength=len(self.classes))
+        named = ", ".join(f"{name} ({count})" for name, count in zip(self.classes, counts, strict=True))
+        rank_zero_info(f"  {len(self.classes)} classes: {named}")
+        rank_zero_info(
+            f"  {rows.tokens} tokens in {len(rows)} rows of {self.context}: {rows.filled:.1%} are no padding"
+        )
+
+    def rows(self, store: ExampleStore) -> LabelledRows:
+        """Rows of whole texts."""
+        return LabelledRows(store, self.context, self.end_of_document)
+
+
+class Sorted(Maker):
+    """Labelled texts as examples: the text, and as a number its class.
+
+    Args:
+        context: tokens of a row, that a text has to fit into.
+        too_long: what becomes of those that do not.
+    """
+
+    kind, pieces, numbers, noun, train_on = Labelled, 1, 1, "texts", "all"
+
+    def __init__(self, context: int, too_long: Literal["cut", "drop"]) -> None:
+        self.context, self.too_long = context, too_long
+        self._classes: dict[str, int] = {}
+
+    def look(self, values: Iterator[Labelled]) -> None:
+        """Finds the classes.
+
+        Raises:
+            UserError: there is one only.
+        """
+        found = sorted({value.label for value in values}, key=lambda label: (isinstance(label, str), label))
+        self._classes = {name: number for number, name in enumerate(dict.fromkeys(map(str, found)))}
+        if len(self._classes) < 2:
+            raise UserError(
+                f"all rows to train on have the label {', '.join(self._classes) or 'of none'}: give rows of two "
+                "classes or more, or other columns"
+            )
+
+    def facts(self) -> dict[str, Any]:
+        """The names of the classes."""
+        return {"classes": [*self._classes]}
+
+    def marked(self, encoder: ChatEncoder, value: Labelled) -> list[Marked]:
+        """See `Maker`."""
+        return [encoder.text(value.text)]
+
+    def example(
+        self, encoder: ChatEncoder, value: Labelled, texts: Sequence[Marked], encoded: Sequence[Encoded]
+    ) -> Example:
+        """See `Maker`."""
+        if str(value.label) not in self._classes:
+            raise UserError(f"no row to train on has its label {value.label!r}: there are {', '.join(self._classes)}")
+        ids, room = encoded[0].ids, self.context - 2
+        if len(ids) > room and self.too_long == "drop":
+            raise UserError(
+                f"the text has {len(ids)} tokens, and a row takes {room} beside the two around it: give a longer "
+                "data.context"
+            )
+        kept = ids[:room]
+        size = len(value.text.encode() if kept is ids else encoder.tokenizer.decode(kept.tolist()).encode())
+        end = [encoder.end_of_document]
+        trained = np.pad(np.ones(len(kept), np.bool_), 1)
+        piece = Encoded(np.concatenate([end, kept, end]), trained)
+        return Example([piece], size, [self._classes[str(value.label)]], cut=len(kept) < len(ids))

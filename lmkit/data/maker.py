@@ -1,0 +1,66 @@
+"""What makes encoded examples of rows, once these are read: one class for each kind of data."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from lmkit.data.chat_templates.dialect import Marked
+from lmkit.data.chat_templates.encoder import ChatEncoder, Encoded, TrainOn
+
+
+class Example(NamedTuple):
+    """What becomes of a row.
+
+    Attributes:
+        pieces: of tokens.
+        bytes: of the text that is learned, in UTF-8.
+        numbers: beside the pieces.
+        cut: whether something of the row was left out.
+    """
+
+    pieces: Sequence[Encoded]
+    bytes: int
+    numbers: Sequence[float] = ()
+    cut: bool = False
+
+
+class Maker(ABC):
+    """What makes examples of what was read; its constructor keeps each option as the attribute of the same name."""
+
+    kind: ClassVar[type | tuple[type, ...]]
+    """What rows are read as, or any of several."""
+    pieces: ClassVar[int]
+    """Of each example."""
+    numbers: ClassVar[int] = 0
+    """Of each example beside its pieces."""
+    noun: ClassVar[str]
+    """What the examples are called, many of them."""
+    train_on: TrainOn = "assistant"
+    """Tokens to learn."""
+
+    def values(self, value: Any) -> Iterable[Any]:
+        """What a row means, as one or more values of which each is an example."""
+        return (value,)
+
+    def look(self, values: Iterator[Any]) -> None:  # noqa: B027 (most need not)
+        """Sees all that is to train on, before the first example is made."""
+
+    def facts(self) -> dict[str, Any]:
+        """What else is kept of all examples, as JSON holds it."""
+        return {}
+
+    @abstractmethod
+    def marked(self, encoder: ChatEncoder, value: Any) -> list[Marked]:
+        """The texts of a row.
+
+        Raises:
+            UserError: the row cannot be written.
+        """
+
+    @abstractmethod
+    def example(self, encoder: ChatEncoder, value: Any, texts: Sequence[Marked], encoded: Sequence[Encoded]) -> Example:
+        """The example of a row, given its texts and their tokens.
+
+        Raises:
+            UserError: there is none, as when it is too long.
+        """

@@ -1,0 +1,118 @@
+"""The teacher of a distillation: a frozen network of its own, asked anew in each step, or once for each row."""
+
+import json
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from lmkit.data.packing import IGNORE, Batch
+from lmkit.data.prepare import cache_root
+from lmkit.errors import UserError
+from lmkit.hf.start import Start, start_from
+from lmkit.losses import top_k
+from lmkit.network import Decoder
+from lmkit.registry import build, load_plugins
+from lmkit.tasks.kept_top_k import KeptTopK
+
+
+class Teacher:
+    """Tells of each token that is predicted what a network says of it.
+
+    Args:
+        path: of the network: a run, a checkpoint or a Hugging Face folder.
+        k: how many of its likeliest tokens are told and kept in the cache; none for its hidden states, kept nowhere.
+        temperature: of what is told of its likeliest tokens.
+        chunk: tokens whose logits exist at once.
+    """
+
+    def __init__(self, path: str, k: int | None, temperature: float, chunk: int) -> None:
+        self.path, self._k, self._temperature, self._chunk = path, k, temperature, chunk
+        self._start: Start | None = None
+        self._network: Decoder | None = None
+        self._kept: KeptTopK | None = None
+
+    def begin(self, task: Any, tokenizer: Tokenizer, used: int) -> None:
+        """Gets ready.
+
+        Args:
+            task: with its trainer.
+            tokenizer: of the data.
+            used: token ids of that.
+
+        Raises:
+            UserError: nothing is there, or its tokens are others, or fewer than are to be told.
+        """
+        start = self._start = start_from(self.path)
+        check_same_tokens(self.path, Tokenizer.from_str(start.tokenizer().tokenizer), tokenizer)
+        if self._k is None:
+            return
+        if self._k > used:
+            raise UserError(f"top_k is {self._k}, but there are {used} token ids: give fewer, such as 32")
+        parts = [start.key(), self._k, self._temperature, used, str(task.trainer.precision)]
+        name = blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+        self._kept = KeptTopK(cache_root() / "teachers" / name, self._k, used)
+
+    def network(self, task: Any) -> Decoder:
+        """The network, on the device and in the precision of the run, read when it is first needed.
+
+        Raises:
+            UserError: it reads shorter rows than the data has.
+        """
+        if self._network is None:
+            start, time = self._start or start_from(self.path), task.trainer.datamodule.context
+            load_plugins(start.plugins)
+            with torch.random.fork_rng():  # what it draws before it is filled is none of the run's
+                network = build(Callable[[], Decoder], start.recipe)()
+            if time > network.context:
+                raise UserError(
+                    f"rows are {time} tokens long, but the teacher has context {network.context}: shorten them"
+                )
+            start.load_into(network)
+            network = task.trainer.precision_plugin.convert_module(network)
+            self._network = network.to(task.device).eval().requires_grad_(False)
+        return self._network
+
+    @torch.no_grad()
+    def said(self, task: Any, batch: Batch) -> tuple[Tensor, ...]:
+        """What is said of each token that has a target: hidden states (N, D), or the log-probabilities of the likeliest
+        tokens (N, k) and their ids (N, k).
+        """
+        if self._kept is None:
+            return (_of_targets(self.network(task)(batch.inputs, batch.documents), batch.targets),)
+        return self._kept.of(batch, lambda rows: self._likeliest(task, rows))
+
+    def _likeliest(self, task: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+        network, used, k = self.network(task), self._kept.used, self._k or 0  # type: ignore[union-attr]
+        states = _of_targets(network(batch.inputs, batch.documents), batch.targets)
+        told = [top_k(network.logits(some)[:, :used], k, self._temperature) for some in states.split(self._chunk)]
+        values, ids = (torch.cat(part) for part in zip(*told, strict=True))
+        return values, ids
+
+
+def _of_targets(hidden: Tensor, targets: Tensor) -> Tensor:
+    """Hidden states (B, T, D) of the tokens that have a target (N, D)."""
+    return hidden[targets != IGNORE]
+
+
+def check_same_tokens(path: str, teachers: Tokenizer, own: Tokenizer) -> None:
+    """Looks whether a teacher knows every token of the data by the same id.
+
+    Args:
+        path: of the teacher.
+        teachers: its tokenizer.
+        own: that of the data.
+
+    Raises:
+        UserError: it does not.
+    """
+    known = teachers.get_vocab(with_added_tokens=True)
+    for token, number in own.get_vocab(with_added_tokens=True).items():
+        if known.get(token) != number:
+            raise UserError(
+                f"the teacher {path} has other tokens than the data: {token!r} is {known.get(token)} there and "
+                f"{number} here: leave out data.tokenizer to take the teacher's, or choose a teacher of the same tokenizer"
+            )
