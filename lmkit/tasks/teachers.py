@@ -12,7 +12,8 @@ from torch import Tensor
 from lmkit.data.packing import IGNORE, Batch
 from lmkit.data.prepare import cache_root
 from lmkit.errors import UserError
-from lmkit.hf.start import Start, start_from
+from lmkit.hf.start import start_from
+from lmkit.hf.start_kind import Start
 from lmkit.losses import top_k
 from lmkit.network import Decoder
 from lmkit.registry import build, load_plugins
@@ -52,7 +53,7 @@ class Teacher:
             return
         if self._k > used:
             raise UserError(f"top_k is {self._k}, but there are {used} token ids: give fewer, such as 32")
-        parts = [start.key(), self._k, self._temperature, used, str(task.trainer.precision)]
+        parts = [start.fingerprint(), self._k, self._temperature, used, str(task.trainer.precision)]
         name = blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
         self._kept = KeptTopK(cache_root() / "teachers" / name, self._k, used)
 
@@ -114,5 +115,5 @@ def check_same_tokens(path: str, teachers: Tokenizer, own: Tokenizer) -> None:
         if known.get(token) != number:
             raise UserError(
                 f"the teacher {path} has other tokens than the data: {token!r} is {known.get(token)} there and "
-                f"{number} here: leave out data.tokenizer to take the teacher's, or choose a teacher of the same tokenizer"
+                f"{number} here: leave out data.tokenizer to take the teacher's, or choose another teacher"
             )
