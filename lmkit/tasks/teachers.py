@@ -69,7 +69,8 @@ class Teacher:
                 network = build(Callable[[], Decoder], start.recipe)()
             if time > network.context:
                 raise UserError(
-                    f"rows are {time} tokens long, but the teacher has context {network.context}: shorten them"
+                    f"rows are {time} tokens long, but the teacher {self.path} has context {network.context}: set "
+                    "data.context lower"
                 )
             start.load_into(network)
             network = task.trainer.precision_plugin.convert_module(network)
@@ -114,5 +115,5 @@ def check_same_tokens(path: str, teachers: Tokenizer, own: Tokenizer) -> None:
         if known.get(token) != number:
             raise UserError(
                 f"the teacher {path} has other tokens than the data: {token!r} is {known.get(token)} there and "
-                f"{number} here: leave out data.tokenizer to take the teacher's, or choose a teacher of the same tokenizer"
+                f"{number} here: leave out data.tokenizer to take the teacher's, or choose another teacher"
             )
