@@ -128,8 +128,7 @@ TOYS: dict[type, Any] = {Batch: toy_text, Trees: _ToyPreferences, LabelledTexts:
 
 def write_start(path: Path, size: Size) -> Path:
     """Writes a checkpoint of a small decoder of this size, and of the toy text's tokenizer."""
-    options = {"vocab_size": VOCABULARY, "context": size.context, "dim": size.dim, "depth": size.depth}
-    options["heads"] = size.heads
+    options: dict[str, Any] = {"vocab_size": VOCABULARY, **size._asdict()}
     network = {"class_path": "lmkit.network.Decoder", "init_args": options}
     kept = {
         "recipe": {"plugins": [], "model": {"class_path": "Pretraining", "init_args": {"network": network}}},

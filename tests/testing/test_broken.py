@@ -10,11 +10,13 @@ from tests.testing import (
     broken_callbacks,
     broken_chat_templates,
     broken_data,
+    broken_divergences,
     broken_filters,
     broken_multi_tokens,
     broken_networks,
     broken_optimizers,
     broken_preference_losses,
+    broken_references,
     broken_row_formats,
     broken_row_sources,
     broken_schedules,
@@ -43,6 +45,8 @@ FILES = (
     broken_row_formats,
     broken_chat_templates,
     broken_preference_losses,
+    broken_references,
+    broken_divergences,
 )
 
 FUTURE = {"no future: tokens", "no future: gradients"}
@@ -259,6 +263,21 @@ FOUND: dict[str, set[str]] = {
     "BrokenAttached": {"rewards"},
     "BrokenReward": {"rewards"},
     "BrokenFunction": {"pickles"},
+    "Copied": set(),
+    "BrokenTracked": {"log-probabilities"},
+    "BrokenPerToken": {"log-probabilities"},
+    "BrokenTogether": {"examples apart"},
+    "BrokenFollowing": {"stays"},
+    "BrokenSleep": {"leaves the task alone"},
+    "BrokenDraw": {"leaves the task alone"},
+    "BrokenKept": {"pickles"},
+    "Between": set(),
+    "BrokenEntropyTerm": {"a divergence"},
+    "BrokenTemperature": {"a divergence"},
+    "BrokenLogarithm": {"finite"},
+    "BrokenWay": {"falls on the way"},
+    "BrokenAmong": {"tokens apart"},
+    "BrokenBoundTemperature": {"pickles"},
 }
 SLOW = "compiles whole"
 
