@@ -17,11 +17,12 @@ from lmkit.data.corpus import Filter, Source
 from lmkit.data.rows import RowSource
 from lmkit.errors import UserError
 from lmkit.layers.kinds import Activation, Attention, FeedForward, Norm, Position, Router
-from lmkit.losses import PreferenceLoss
+from lmkit.losses import Divergence, PreferenceLoss
 from lmkit.network import Block, FurtherHeads, Network
 from lmkit.optim import Schedule
 from lmkit.registry import check_names, load_plugins, near
 from lmkit.tasks import Task
+from lmkit.tasks.references import Reference
 from lmkit.transforms import Transform
 
 
@@ -59,6 +60,8 @@ KINDS: dict[str, Kind] = {
     "callback": Kind(Callback),
     "chat_template": Kind(ChatTemplate),
     "preference_loss": Kind(PreferenceLoss),
+    "reference": Kind(Reference),
+    "divergence": Kind(Divergence),
 }
 """By the name that commands use."""
 

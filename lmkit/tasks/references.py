@@ -25,7 +25,9 @@ from lmkit.transforms import Adapter
 
 
 class Reference(ABC):
-    """A kind: where the log-probabilities of the reference come from."""
+    """A kind: where the log-probabilities of the reference come from. What a class keeps is no part of the task, so
+    that no checkpoint has it.
+    """
 
     @abstractmethod
     def begin(self, task: Any) -> None:
@@ -68,7 +70,7 @@ class FrozenCopy(Reference):
 
     def begin(self, task: Any) -> None:
         """See `Reference`."""
-        self._network = _starting_network(task)
+        self._network = starting_network(task)
 
     @torch.no_grad()
     def sums(self, task: Any, trees: Trees) -> Tensor:
@@ -94,7 +96,7 @@ class Stored(Reference):
             kept = np.load(file) if task.trainer.is_global_zero and file.is_file() else None
             kept = task.trainer.strategy.broadcast(kept)  # the cache of another machine may have none
             if kept is None:
-                network = network or _starting_network(task)
+                network = network or starting_network(task)
                 kept = _computed(task, network, rows)
                 if task.trainer.is_global_zero:
                     _keep(kept, file)
@@ -142,8 +144,12 @@ def _keep(table: NDArray[np.float32], file: Path) -> None:
     part.replace(file)
 
 
-def _starting_network(task: Any) -> Decoder:
-    """The network as the run has started, on the device and in the precision of the run."""
+def starting_network(task: Any) -> Decoder:
+    """The network as the run has started, on the device and in the precision of the run.
+
+    Raises:
+        UserError: it has started from nothing.
+    """
     if task.origin is None:
         raise UserError(
             f"{type(task.preference_loss).__name__} compares with the network that the run starts from: give one by "

@@ -70,7 +70,8 @@ class Teacher:
                 network = build(Callable[[], Decoder], start.recipe)()
             if time > network.context:
                 raise UserError(
-                    f"rows are {time} tokens long, but the teacher has context {network.context}: shorten them"
+                    f"rows are {time} tokens long, but the teacher {self.path} has context {network.context}: set "
+                    "data.context lower"
                 )
             start.load_into(network)
             network = task.trainer.precision_plugin.convert_module(network)

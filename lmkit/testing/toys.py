@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import os
 import random
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,10 @@ USED = VOCABULARY - 10
 
 CONTEXT = 16
 
+TOKENIZER = Tokenizer(models.WordLevel({str(token): token for token in range(USED)}, unk_token="0"))
+END = 0
+"""The id of the token that ends a document."""
+
 
 def toy_batch(seed: int, rows: int = 4) -> Batch:
     """Rows of tokens, always the same ones for a seed."""
@@ -37,8 +42,8 @@ def toy_batch(seed: int, rows: int = 4) -> Batch:
 class _ToyText(LightningDataModule):  # private, so that no list of what a recipe can name has it
     """The step decides the batch, so that a run that goes on sees what it would have seen."""
 
-    tokenizer = Tokenizer(models.WordLevel({str(token): token for token in range(USED)}, unk_token="0"))
-    end_of_document, vocab_size_used, context, bytes_per_token = 0, USED, CONTEXT, 3.0
+    tokenizer, end_of_document, vocab_size_used = TOKENIZER, END, USED
+    context, bytes_per_token = CONTEXT, 3.0
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches without end."""
@@ -149,6 +154,19 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def own_cache(folder: Path) -> Iterator[None]:
+    """What is kept in the cache goes to a folder."""
+    before = os.environ.get("LMKIT_CACHE")
+    os.environ["LMKIT_CACHE"] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ.pop("LMKIT_CACHE")
+        if before is not None:
+            os.environ["LMKIT_CACHE"] = before
 
 
 @contextlib.contextmanager

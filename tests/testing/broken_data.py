@@ -3,10 +3,14 @@
 import torch
 from torch.utils.data import DataLoader
 
+from lmkit.data.labelled_texts import LabelledTexts
 from lmkit.data.stream import loader_settings
+from lmkit.data.trees import Trees
+from lmkit.testing.toy_data import toy_data
 from lmkit.testing.toys import toy_batch, toy_text
 
 Sound = type(toy_text())
+SoundPreferences, SoundLabels = (type(toy_data(gives)) for gives in (Trees, LabelledTexts))
 
 
 class BrokenNumbers(Sound):
@@ -70,3 +74,29 @@ class BrokenPlace(Sound):
 
     def first(self):
         return 0
+
+
+class BrokenPairs(SoundPreferences):
+    """Says that its pairs are none."""
+
+    paired = False
+
+
+class BrokenShort(SoundPreferences):
+    """Says that its rows are shorter than they are."""
+
+    def setup(self, stage):
+        super().setup(stage)
+        self.context = 9
+
+
+class BrokenClasses(SoundLabels):
+    """Has lost the name of a class."""
+
+    classes = ("left", "right")
+
+
+class BrokenKind(SoundLabels):
+    """Says that it gives other batches."""
+
+    gives = Trees

@@ -1,6 +1,7 @@
 """The kit itself: every built-in layer and the plugin conform, and the command and the pytest helper say so."""
 
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -11,8 +12,12 @@ import torch
 
 import lmkit.callbacks.throughput
 from lmkit.callbacks import KeepRecipe
+from lmkit.data.chat import Chat
 from lmkit.data.chat_templates import ChatML, JinjaFile
 from lmkit.data.corpus import Files
+from lmkit.data.judgements import Judgements
+from lmkit.data.labels import Labels
+from lmkit.data.preferences import Preferences
 from lmkit.data.rows import HubRows
 from lmkit.data.text import Text
 from lmkit.errors import UserError
@@ -42,8 +47,8 @@ SLOW = {"compiles whole"}
 PLUGINS = sorted(
     [*(ROOT / "plugins").glob("*.py"), ROOT / "plugins" / "example-package" / "lmkit_ada_norm" / "ada_norm.py"]
 )
-UNCHECKED = {KeepRecipe, Text, HubRows}
-"""The first is given what no recipe says; the second is checked with a small text, the third with a saved data set."""
+UNCHECKED = {KeepRecipe, Text, HubRows, Chat, Preferences, Judgements, Labels}
+"""The first is given what no recipe says; the others are checked with small texts, rows, and a saved data set."""
 BUILT_IN = [cls for cls in known() if cls.__module__.startswith("lmkit.") and cls not in UNCHECKED]
 SUBJECT = cache(subject_of)
 
@@ -87,6 +92,26 @@ def test_text_conforms(few, documents, monkeypatch, tmp_path_factory):
     options = dict(option.removeprefix("--data.").split("=") for option in few)
     options |= {"vocab_size": 270, "context": 16, "batch_size": 4, "documents": documents}
     assert [result for result in check(Text, options) if result.status != "pass"] == []
+
+
+ROWS = {
+    Chat: {"prompt": "Who is {n}?", "completion": "Nobody, {n}."},
+    Preferences: {"prompt": "Who is {n}?", "chosen": "Nobody, {n}.", "rejected": "Me."},
+    Judgements: {"prompt": "Who is {n}?", "completion": "Nobody, {n}.", "label": True},
+    Labels: {"text": "It is {n}.", "label": "{even}"},
+}
+
+
+@pytest.mark.parametrize("cls", ROWS)
+def test_data_of_rows_conforms(cls, monkeypatch, tmp_path):
+    monkeypatch.setenv("LMKIT_CACHE", str(tmp_path / "cache"))
+    rows = [
+        {key: value.format(n=n, even=n % 2) if isinstance(value, str) else value for key, value in ROWS[cls].items()}
+        for n in range(30)
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    options = {"source": str(tmp_path / "rows.jsonl"), "context": 48, "batch_size": 2, "validation_fraction": 0.3}
+    assert [result for result in check(cls, options) if result.status != "pass"] == []
 
 
 def passes(cls, options):

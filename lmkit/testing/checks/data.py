@@ -12,8 +12,9 @@ import torch
 from lightning import LightningDataModule, LightningModule
 from torch import Tensor, nn
 
-from lmkit.data.packing import IGNORE, Batch
-from lmkit.testing.results import Failed, counted
+from lmkit.data.packing import Batch
+from lmkit.testing.looks import LOOKS
+from lmkit.testing.results import Failed, NotApplicable, counted
 from lmkit.testing.subject import Subject
 from lmkit.testing.suite import check
 from lmkit.testing.toys import KILLED, Killed, aside, generators, quiet, same_generators, seed, trainer, watch
@@ -42,16 +43,24 @@ def attributes(subject: Subject) -> str | None:
     return f"vocab_size_used {data.vocab_size_used}, context {data.context}"
 
 
-@check("batches", KIND, "yield `Batch` of lmkit.data.packing, its parts int64 (B, T), from each loader", runs=True)
+@check(
+    "batches", KIND, "yield what `gives` says, `Batch` of lmkit.data.packing without one, from each loader", runs=True
+)
 def batches(subject: Subject) -> str | None:
-    """To train on and to validate on: shapes, ids, targets and documents."""
+    """To train on and to validate on: shapes, ids, targets, documents, and what else the type of the batch promises."""
     data = _opened(subject)
+    kind = getattr(data, "gives", Batch)
     found = {"train": _first(data.train_dataloader()), "val": _first(data.val_dataloader())}
     for stage, some in found.items():
         if not some:
             raise Failed(f"{stage}_dataloader() yields nothing")
         for batch in some:
-            _look(batch, data, f"a batch of {stage}_dataloader()")
+            if not isinstance(batch, kind):
+                raise Failed(f"a batch of {stage}_dataloader() is a {type(batch).__name__}, not a {kind.__name__}")
+            if kind in LOOKS:
+                LOOKS[kind](batch, data, f"a batch of {stage}_dataloader()")
+    if kind not in LOOKS:
+        raise NotApplicable(f"its batches are {kind.__name__}, of which the kit knows nothing else")
     rows, time = found["train"][0].inputs.shape
     return f"{rows} rows of {time} tokens"
 
@@ -104,32 +113,6 @@ def _opened(subject: Subject) -> Any:
 
 def _first(loader: Any) -> list[Any]:
     return [*islice(iter(loader), STEPS)]
-
-
-def _look(batch: Any, data: Any, what: str) -> None:
-    """Whether a batch is one.
-
-    Raises:
-        Failed: it is not.
-    """
-    if not isinstance(batch, Batch):
-        raise Failed(f"{what} is a {type(batch).__name__}")
-    inputs, targets, documents = batch
-    for part in (inputs, targets) if documents is None else batch:
-        if not isinstance(part, Tensor) or part.dtype != torch.long or part.dim() != 2 or part.shape != inputs.shape:
-            raise Failed(f"{what} has a part that is no int64 tensor (B, T)")
-    if inputs.size(1) > data.context:
-        raise Failed(f"{what} has rows of {inputs.size(1)} tokens, but context is {data.context}")
-    ids = torch.cat([inputs.flatten(), targets[targets != IGNORE]])
-    if ids.min() < 0 or ids.max() >= data.vocab_size_used:
-        raise Failed(
-            f"{what} has the ids {ids.min()} to {ids.max()}, but vocab_size_used is {data.vocab_size_used}",
-            do="tell the largest id and one more, and write IGNORE where there is no target",
-        )
-    if documents is not None and (documents.diff(dim=1) < 0).any():
-        raise Failed(
-            f"{what} has documents whose numbers fall along a row", do="number them from the left to the right"
-        )
 
 
 def _same(one: list[Any], other: list[Any]) -> bool:

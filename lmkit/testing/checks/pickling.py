@@ -10,7 +10,8 @@ from lmkit.data.chat_templates import ChatTemplate
 from lmkit.data.conversations import RowFormat
 from lmkit.data.corpus import Document, Filter, Source
 from lmkit.data.rows import RowSource
-from lmkit.losses import PreferenceLoss
+from lmkit.losses import Divergence, PreferenceLoss
+from lmkit.tasks.references import Reference
 from lmkit.testing.checks.chat_template import EOS
 from lmkit.testing.checks.filter import TEXTS
 from lmkit.testing.conversations import talk
@@ -22,7 +23,7 @@ from lmkit.testing.suite import check
 from lmkit.testing.transforming import Transforming
 from lmkit.transforms import Transform
 
-KIND = (Transform, Source, Filter, RowSource, RowFormat, ChatTemplate, PreferenceLoss)
+KIND = (Transform, Source, Filter, RowSource, RowFormat, ChatTemplate, PreferenceLoss, Reference, Divergence)
 
 
 @check("pickles", KIND, "keep options and plain data, no open file and no lambda")
@@ -65,5 +66,7 @@ DOES: dict[type, Callable[[Any, Any], Any]] = {
     RowFormat: lambda subject, part: part(part.row),
     ChatTemplate: _renders,
     PreferenceLoss: _compares,
+    Reference: lambda subject, part: subject.sums(subject.begun(part), [2, 1]).tolist(),
+    Divergence: lambda subject, part: part(*subject.pair()).tolist(),
 }
 """What is compared, by kind."""

@@ -1,6 +1,5 @@
 """Tasks: the loss is a sum over valid tokens with their number, its gradients reach the network, and runs repeat."""
 
-import typing
 from typing import Any
 
 import torch
@@ -9,20 +8,23 @@ from torch import Tensor
 from lmkit.data.packing import IGNORE, Batch
 from lmkit.tasks import Task
 from lmkit.testing.given import STEPS
-from lmkit.testing.reading import seeded, stir
-from lmkit.testing.results import Failed, NotApplicable, counted, difference, finite, hold, short
-from lmkit.testing.subject import Subject
+from lmkit.testing.reading import seeded
+from lmkit.testing.results import Failed, counted, difference, finite, hold, short
 from lmkit.testing.suite import check
-from lmkit.testing.toys import CONTEXT, aside, seed, toy_batch, toy_text, trainer, watch
+from lmkit.testing.tasking import Tasking
+from lmkit.testing.toy_data import toy_data
+from lmkit.testing.toys import CONTEXT, aside, own_cache, seed, trainer, watch
 
 KIND = (Task,)
 CLOSE = 1e-4
 """Of a loss in float32: the most that the order of its sum may change, as a share of it."""
 ROWS = 8
+PAST = 1000
+"""The number of a row past the last one."""
 
 
 @check("rehearses", KIND, "build the network in build(), and say in hidden() how a row of tokens goes through it", True)
-def rehearses(subject: Subject) -> str | None:
+def rehearses(subject: Tasking) -> str | None:
     """Its network is built on the meta device before a run, and the FLOPs of a token are counted there."""
     task = subject.make()
     task.rehearse(STEPS)
@@ -33,45 +35,47 @@ def rehearses(subject: Subject) -> str | None:
 
 
 @check("rows add up", KIND, "give the sum of the losses of valid tokens, and their number; take no mean over the batch")
-def rows(subject: Subject) -> str | None:
+def rows(subject: Tasking) -> str | None:
     """The rows' losses and numbers, each row alone, add up to those of the batch."""
-    task, batch = _built(subject), _batch(subject)
-    whole, count = _loss(task, batch)
-    alone = [_loss(task, _rows(batch, index, index + 1)) for index in range(ROWS)]
+    task, held = subject.built(), subject.rows()
+    whole, count = _loss(task, held.batch(range(ROWS)))
+    alone = [_loss(task, held.batch([index])) for index in range(ROWS)]
     if (number := sum(count for _, count in alone)) != count:
-        raise Failed(f"rows alone have {number:g} valid tokens, the batch has {count:g}")
+        raise Failed(f"rows alone count as {number:g}, in one batch they count as {count:g}")
     worst = abs(sum(loss for loss, _ in alone) - whole) / max(abs(whole), 1e-30)
     hold(worst, CLOSE, "the losses of rows alone do not add up to that of the batch, but are apart by a share")
-    return f"{count:g} tokens, {whole / max(count, 1):.3g} nats each"
+    return f"{count:g} counted, {whole / max(count, 1):.3g} nats each"
 
 
 @check("ignored tokens", KIND, "leave targets that are IGNORE (of lmkit.data.packing) out of the loss and of its count")
-def ignored(subject: Subject) -> str | None:
+def ignored(subject: Tasking) -> str | None:
     """Rows without targets add neither loss nor tokens, nor does half of each row; a batch of them gives 0, not nan."""
-    task, batch = _built(subject), _batch(subject)
-    (_, count), (half, number) = _loss(task, batch), _loss(task, _rows(batch, 0, ROWS // 2))
-    targets = batch.targets.clone()
-    targets[ROWS // 2 :] = IGNORE
-    found, valid = _loss(task, batch._replace(targets=targets))
+    task, held = subject.built(), subject.rows()
+    half, number = _loss(task, held.batch(range(ROWS // 2)))
+    found, valid = _loss(task, held.batch([*range(ROWS // 2), *[PAST] * (ROWS // 2)]))
     if valid != number:
         raise Failed(f"{number:g} valid tokens are counted as {valid:g} beside rows without targets")
     hold(abs(found - half) / max(abs(half), 1e-30), CLOSE, "rows without targets change the loss, by a share")
+    nothing = _loss(task, held.batch([PAST] * ROWS))
+    if nothing != (0.0, 0.0):
+        raise Failed(f"a batch without targets has the loss {nothing[0]:g} and {nothing[1]:g} tokens, not 0 and 0")
+    if subject.gives is not Batch:
+        return f"{number:g} counted"
+    batch = held.batch(range(ROWS))
+    _, count = _loss(task, batch)
     targets = batch.targets.clone()
     targets[:, CONTEXT // 2 :] = IGNORE
     _, rest = _loss(task, batch._replace(targets=targets))
     if not rest < count:
         raise Failed(f"{count:g} valid tokens stay {rest:g} without the targets of half of each row")
-    nothing = _loss(task, batch._replace(targets=torch.full_like(targets, IGNORE)))
-    if nothing != (0.0, 0.0):
-        raise Failed(f"a batch without targets has the loss {nothing[0]:g} and {nothing[1]:g} tokens, not 0 and 0")
     return f"{count:g} tokens, {rest:g} of half rows"
 
 
 @check("gradients of the loss", KIND, "compute the loss of the network's output, and guard logarithms and divisions")
-def gradients(subject: Subject) -> str | None:
+def gradients(subject: Tasking) -> str | None:
     """In training the loss has a finite gradient for each parameter."""
-    task = _built(subject).train()
-    loss, _, beside = task.training_loss(_batch(subject))
+    task = subject.built().train()
+    loss, _, beside = task.training_loss(subject.rows().batch(range(ROWS)))
     (loss + beside).backward()
     learned = {name: parameter for name, parameter in task.named_parameters() if parameter.requires_grad}
     for name, parameter in learned.items():
@@ -83,9 +87,9 @@ def gradients(subject: Subject) -> str | None:
 
 
 @check("validation repeats", KIND, "draw nothing out of training: damage a text by a hash of it, as lmkit.tasks does")
-def validation(subject: Subject) -> str | None:
+def validation(subject: Tasking) -> str | None:
     """Out of training the same weights give the same loss, to the bit, whatever the seed; and stay as they are."""
-    task, batch = _built(subject), _batch(subject)
+    task, batch = subject.built(), subject.rows().batch(range(ROWS))
     before = [tensor.clone() for tensor in task.state_dict().values()]
     one, other = (seeded(_loss, task, batch, seed=number) for number in (1, 2))
     hold(max(abs(a - b) for a, b in zip(one, other, strict=True)), 0.0, "two validations differ")
@@ -95,16 +99,15 @@ def validation(subject: Subject) -> str | None:
 
 
 @check("training repeats", KIND, "draw by torch's own generator, and keep no state between runs")
-def training(subject: Subject) -> str | None:
+def training(subject: Tasking) -> str | None:
     """Two short fits of one seed, with validation, have the same losses to the bit."""
-    _batch(subject)
     runs: list[tuple[list[float], Tensor]] = []
-    with aside() as folder:
+    with aside() as folder, own_cache(folder):
         for _ in range(2):
             seed()
             task, seen = subject.make(), watch()
             own = trainer(folder, 3, [seen], fast_dev_run=3)  # in which schedules are constant
-            own.fit(task, toy_text())
+            own.fit(task, toy_data(subject.gives))
             runs.append((seen.losses, own.callback_metrics["val/loss"]))
     (losses, measured), (again, remeasured) = runs
     if not all(map(finite, map(torch.tensor, losses))):
@@ -114,28 +117,7 @@ def training(subject: Subject) -> str | None:
     return f"{counted(len(losses), 'step')}, val/loss {short(measured.item())}"
 
 
-def _batch(subject: Subject) -> Batch:
-    """Rows of the toy text, for tasks that take rows of text."""
-    asked = typing.get_type_hints(subject.cls.loss).get("batch", Any)  # type: ignore[attr-defined]
-    if asked not in (Any, Batch):
-        raise NotApplicable(f"its batches are {getattr(asked, '__name__', asked)}, of which the kit has none")
-    return toy_batch(0, ROWS)
-
-
-def _rows(batch: Batch, first: int, last: int) -> Batch:
-    return Batch(batch.inputs[first:last], batch.targets[first:last], None)
-
-
-def _built(subject: Subject) -> Any:
-    """A task with its network, whose parameters are stirred, not in training, and a trainer to ask for the step."""
-    task = subject.make()
-    task.configure_model()
-    with aside() as folder:
-        task.trainer = trainer(folder, 1)
-    return stir(task).eval()
-
-
-def _loss(task: Any, batch: Batch) -> tuple[float, float]:
+def _loss(task: Any, batch: Any) -> tuple[float, float]:
     """The loss and the number of valid tokens, out of training."""
     with torch.no_grad():
         found = task.loss(batch)
