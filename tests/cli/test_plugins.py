@@ -282,7 +282,7 @@ def test_show_writes_the_example_of_a_chat_template(run):
     assert "\n  <|im_start|>assistant\n  Paris.<|im_end|>\n" in out
     assert "Trained, the assistant's: 'Paris.<|im_end|>'\n" in out
     assert "Special tokens: <|im_start|>, <|im_end|>\n  The assistant ends by: <|im_end|>\n" in out
-    assert "No task or data that is known takes it from a recipe" in out
+    assert "template: ChatML" in out or "class_path: ChatML" in out
     code, out, errors = run("plugins", "show", "JinjaFile")
     assert code == 0, errors
     assert "Paris" not in out  # whose file is not known

@@ -5,6 +5,7 @@ import keyword
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 from lmkit.data.corpus import docstrings, standard_library
@@ -46,6 +47,7 @@ class Entry(NamedTuple):
         return ".".join(part for part in (self.module, self.name) if part and part != "builtins")
 
 
+@cache
 def entries() -> list[Entry]:
     """All of them in a fixed order: by the path of the module's source, then those written in C by name."""
     modules = by_name(_modules())
