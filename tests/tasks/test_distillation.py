@@ -131,7 +131,7 @@ def test_what_was_said_is_not_said_again(tmp_path):
 def test_a_teacher_of_other_tokens_or_shorter_rows_is_refused(built, started):
     task = built()
     task._datamodule.context = 65
-    with pytest.raises(UserError, match="rows are 65 tokens long, but the teacher .* has context 64: set data"):
+    with pytest.raises(UserError, match=r"rows are 65 tokens long, but the teacher .* has context 64: set data"):
         task.loss(drawn())
     other = tokenizing.train(iter(texts(200, seed=5)[::-1]), 290)
     with pytest.raises(UserError, match=r"teacher\.ckpt has other tokens than the data: .* is \d+ there and \d+ here"):
