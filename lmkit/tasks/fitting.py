@@ -10,7 +10,10 @@ from lmkit.registry import concrete
 
 def batches_of(task: type) -> Any:
     """What the batches of a task are, by the annotation of its loss; `Any` where that is left open."""
-    return get_type_hints(task.loss).get("batch", Any)  # type: ignore[attr-defined]
+    try:
+        return get_type_hints(task.loss).get("batch", Any)  # type: ignore[attr-defined]
+    except NameError:  # of a plugin that imports its types for checkers only
+        return Any
 
 
 def check_batches(task: Any, data: Any) -> None:

@@ -1,4 +1,4 @@
-"""The reference under check: beside a preference optimization that starts from a small network, with adapters."""
+"""The reference under check: beside a preference optimization that starts from a small network."""
 
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lmkit.data.trees import Trees
+from lmkit.errors import UserError
 from lmkit.network import Decoder
 from lmkit.tasks import PreferenceOptimization
 from lmkit.tasks.references import Reference
@@ -20,7 +21,7 @@ from lmkit.testing.results import Failed, NotApplicable
 from lmkit.testing.subject import Subject
 from lmkit.testing.toy_data import toy_data, write_start
 from lmkit.testing.toys import aside, own_cache, trainer
-from lmkit.transforms import LoRA
+from lmkit.transforms import LoRA, Transform
 
 
 class Referring(Subject):
@@ -32,26 +33,28 @@ class Referring(Subject):
         yield
 
     def begun(self, part: Reference | None = None) -> Any:
-        """A task whose reference has begun, not in training, with data; it has adapters where peft is at hand."""
-        part, adapters = part or self.make(), find_spec("peft") is not None
+        """A task whose reference has begun, not in training, with data; it has adapters if the reference needs them."""
+        part = part or self.make()
+        try:
+            return self._begun(part, None)
+        except UserError as error:
+            if find_spec("peft") is None:
+                raise NotApplicable(
+                    f"it does not begin without adapters, and peft is not installed ({error})"
+                ) from error
+            return self._begun(part, [LoRA(rank=2)])
+
+    def _begun(self, part: Reference, transforms: list[Transform] | None) -> Any:
         with tempfile.TemporaryDirectory() as name, aside(stay=True) as folder, own_cache(folder):
-            task: Any = PreferenceOptimization(
-                partial(small(Decoder, self.size)),
-                transforms=[LoRA(rank=2)] if adapters else None,
-                init_from=str(write_start(Path(name) / "start.ckpt", self.size)),
-                reference=part,
-            )
+            start = str(write_start(Path(name) / "start.ckpt", self.size))
+            network = partial(small(Decoder, self.size))
+            task: Any = PreferenceOptimization(network, transforms=transforms, init_from=start, reference=part)
             task.trainer = trainer(folder, 1)
             task.trainer.datamodule = toy_data(Trees)
             task.configure_model()
             task.eval()
             before = _state(task)
-            try:
-                part.begin(task)
-            except Exception as error:
-                if adapters:
-                    raise
-                raise NotApplicable(f"it does not begin, and peft is not installed ({error})") from error
+            part.begin(task)
         if _state(task) != before:
             raise Failed("begin() changes the task", do="keep networks out of the task, and leave its own as it is")
         return task

@@ -50,7 +50,7 @@ def library(request: pytest.FixtureRequest) -> list[Entry]:
     part = [document for document in standard_library.sources() if PART.match(document.name)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(standard_library, "sources", lambda: part)
-        return entries()
+        return entries.__wrapped__()
 
 
 @pytest.fixture(scope="module")

@@ -155,6 +155,7 @@ def measured(name):
     return [line[key] for key in ("train/loss", "train/divergence", "val/divergence") for line in lines if line[key]]
 
 
+@pytest.mark.slow
 def test_a_second_run_does_not_run_the_teacher(run, start, texts, monkeypatch, tmp_path):
     monkeypatch.setenv("LMKIT_CACHE", str(tmp_path / "cache"))
     options = ["-c", RECIPES / "distill.yaml", *command(start, texts)]

@@ -57,6 +57,7 @@ def test_no_pair_is_no_loss():
     assert (loss.item(), int(count)) == (0.0, 0)
 
 
+@pytest.mark.slow
 def test_a_run_learns_goes_on_and_tells_of_each_answer(run, start):
     write_rows(Path("pairs.jsonl"), "prompt", "chosen", "rejected")
     command = ["-c", RECIPES / "reward.yaml", *start, "--data.source=pairs.jsonl"]
@@ -92,6 +93,7 @@ def test_a_run_that_goes_on_is_the_same(run, start):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_answers_without_a_partner_are_refused(run, start):
     write_rows(Path("pairs.jsonl"), "prompt", "chosen", "rejected")
     own = ["--data=Judgements", "--data.source=pairs.jsonl"]

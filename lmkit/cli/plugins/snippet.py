@@ -50,7 +50,8 @@ def snippet(cls: type, kind: str) -> str | None:
         inner = part(cls, kind, place.given)
         tree = {key: [inner] if place.listed else inner, **_beside(cls)}
         for key, choice in around:
-            tree = {key: {"class_path": choice.__name__, "init_args": tree} if choice else {"init_args": tree}}
+            chosen = {"class_path": choice.__name__, "init_args": {**_words(choice), **tree}} if choice else None
+            tree = {key: chosen or {"init_args": tree}}
     else:
         return None
     files = {"plugins": [where_from(cls)]} if cls.__module__.startswith(f"{PACKAGE}.") else {}
@@ -61,6 +62,11 @@ def _beside(cls: type) -> dict[str, Any]:
     """What a recipe has to say beside a class: that there are no positions, if its layers would not hear them."""
     deaf = issubclass(cls, Attention) and not (cls.hears_position or cls.reads_memory)
     return {"position": "NoPosition"} if deaf else {}
+
+
+def _words(choice: type) -> dict[str, str]:
+    """The words that a class cannot do without, and that no other recipe says, such as where a teacher is."""
+    return {option.name: "..." for option in options(choice, 0) if option.required and option.hint is str}
 
 
 def usage(cls: type, kind: str) -> str:
