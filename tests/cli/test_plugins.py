@@ -28,6 +28,7 @@ from lmkit.layers.weights import initialize
 from lmkit.network import Decoder
 from lmkit.registry import concrete, load_plugins
 from lmkit.tasks import Pretraining, Task
+from lmkit.transforms import FourBits, LoRA
 from tests.conftest import RECIPES
 
 RECIPE = RECIPES / "gpt-small.yaml"
@@ -213,6 +214,8 @@ def test_the_snippet_of_a_class_makes_a_recipe_with_it(parser, tmp_path, kind, c
         assert cls.__name__ == "KeepRecipe"  # that no recipe can name
         return
     assert cls.__name__ in text
+    (tmp_path / "file").write_text("{{ messages }}")
+    text = text.replace("path: '...'", f"path: {tmp_path}/file")  # which some read as soon as they are made
     (tmp_path / "snippet.yaml").write_text(text)
     recipe = RECIPES / "t5-small.yaml" if reads_memory(cls) else RECIPE
     config = parser.parse([f"-c={recipe}", f"-c={tmp_path}/snippet.yaml"])
@@ -221,6 +224,7 @@ def test_the_snippet_of_a_class_makes_a_recipe_with_it(parser, tmp_path, kind, c
         assert cls.__name__ in parser.dump(config)
         return
     task = parser.instantiate_classes(config).model
+    task.transforms += [LoRA()] if issubclass(cls, FourBits) else []  # or else nothing is left to learn
     task.rehearse(440)
     if issubclass(cls, torch.nn.Module) and kind != "task":
         with torch.device("meta"):
