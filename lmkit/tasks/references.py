@@ -163,11 +163,24 @@ def starting_network(task: Any) -> Decoder:
 
 
 def _key(task: Any, fingerprint: str) -> str:
-    """What the log-probabilities depend on: the start, the examples, and the precision."""
+    """What the log-probabilities depend on: the start, the network, the examples, and the precision."""
     start = start_from(task.origin).fingerprint() if task.origin else None
     changed = [identity(transform) for transform in task.transforms if transform.changes == "network"]
-    parts = [start, changed, fingerprint, str(task.trainer.precision)]
+    parts = [start, described(task.network), changed, fingerprint, str(task.trainer.precision)]
     return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+
+
+def described(network: nn.Module) -> list[Any]:
+    """The parts of a network with their plain options, such as a window, which no tensor tells."""
+    found = []
+    for name, part in network.named_modules():
+        options = sorted((key, repr(value)) for key, value in vars(part).items() if _is_option(key, value))
+        found.append([name, type(part).__name__, options])
+    return found
+
+
+def _is_option(key: str, value: Any) -> bool:
+    return key != "training" and isinstance(value, bool | int | float | str | None)
 
 
 @contextmanager

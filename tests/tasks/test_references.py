@@ -1,10 +1,14 @@
 """References: all of them give the same losses, of pairs and of judgements, from the command line."""
 
 import csv
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from lmkit.layers import SelfAttention
+from lmkit.network import Decoder
+from lmkit.tasks.references import described
 from tests.conftest import RECIPES
 from tests.tasks.conftest import write_rows
 
@@ -52,3 +56,13 @@ def test_a_loss_that_does_not_fit_the_data_is_told_before_training(run, start):
     said = told("sft", "--data=Preferences", "--data.source=pairs.jsonl")
     assert "SFT learns from Batch, but Preferences gives Trees: set data to Chat or Text" in said
     assert not [*Path().glob("runs/*/*")]
+
+
+def test_a_table_is_of_the_networks_options_too():
+    def network(**options):
+        return described(Decoder(20, 16, 16, 1, 2, attention=partial(SelfAttention, **options)))
+
+    assert network() == network()
+    assert network() != network(window=4)
+    assert network(window=4) != network(window=5)
+    assert network() != network(soft_cap=30.0)
