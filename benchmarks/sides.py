@@ -59,19 +59,7 @@ def run_trl(options: argparse.Namespace) -> None:
     lines = (options.folder / "rows.jsonl").read_text().splitlines()
     rows = Dataset.from_list([json.loads(line) for line in lines])
     with tempfile.TemporaryDirectory() as out:
-        settings: dict[str, Any] = {
-            "output_dir": out,
-            "max_steps": options.steps,
-            "per_device_train_batch_size": options.batch,
-            "max_length": options.context,
-            "report_to": [],
-            "save_strategy": "no",
-            "logging_steps": 1000,
-            "bf16": options.precision == "bf16-mixed",
-            "use_cpu": not torch.cuda.is_available(),
-            "gradient_checkpointing": False,
-            "dataloader_num_workers": 0,
-        }
+        settings = _settings(options, out)
         if options.kind == "sft":
             from trl import SFTConfig, SFTTrainer
 
@@ -94,6 +82,23 @@ def run_trl(options: argparse.Namespace) -> None:
         trainer.data_collator = counted
         trainer.train()
     clock.tell()
+
+
+def _settings(options: argparse.Namespace, out: str) -> dict[str, Any]:
+    """What both of TRL's trainers are told."""
+    return {
+        "output_dir": out,
+        "max_steps": options.steps,
+        "per_device_train_batch_size": options.batch,
+        "max_length": options.context,
+        "report_to": [],
+        "save_strategy": "no",
+        "logging_steps": 1000,
+        "bf16": options.precision == "bf16-mixed",
+        "use_cpu": not torch.cuda.is_available(),
+        "gradient_checkpointing": False,
+        "dataloader_num_workers": 0,
+    }
 
 
 def run_lmkit(options: argparse.Namespace, rest: list[str]) -> None:
