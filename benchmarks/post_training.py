@@ -4,10 +4,10 @@ usage: python -m benchmarks.post_training {sft,dpo} [--rounds 3] [--steps 8] [--
        [--precision 32-true|bf16-mixed] [--recipe recipes/llama-small.yaml] [any further option of lmkit fit]
 
 A network of the recipe with random weights is exported to a Hugging Face folder, from which both start; the rows are
-questions about the standard library with a right and a wrong answer. Both sides have a process of their own in every
-round, by turns; a step's time is the median of its process, without the first two. Real tokens are those of the
-conversations, a prompt counted once for each answer, never padding. TRL packs for SFT, its best setting; `--stored`
-has it compute the reference's log-probabilities beforehand, as lmkit does.
+questions about the standard library, with a whole docstring and a wrong answer to each. Both sides have a process of
+their own in every round, by turns; a step's time is the median of its process, without the first two. Real tokens are
+those of the conversations, a prompt counted once for each answer, never padding. TRL packs for SFT, its best setting;
+`--stored` has it compute the reference's log-probabilities beforehand, as lmkit does.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from lmkit.data.rows.standard_library import StandardLibraryPairs
 
 ROOT = Path(__file__).parent.parent
 ROWS = 2000
+LONGEST = 2000  # characters of an answer: docstrings whole, of some 10 to 400 tokens
 
 
 def main() -> None:
@@ -59,10 +60,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _write_rows(path: Path, kind: str) -> None:
     """The same rows for both sides."""
+    rows = list(StandardLibraryPairs(LONGEST).rows())
     with path.open("w", encoding="utf-8") as file:
-        for number, row in enumerate(StandardLibraryPairs().rows()):
-            if number == ROWS:
-                break
+        for row in rows[:: len(rows) // ROWS]:
             values = dict(row.values)
             if kind == "sft":
                 values = {"prompt": values["prompt"], "completion": values["chosen"]}

@@ -131,7 +131,6 @@ def run_lmkit(options: argparse.Namespace, rest: list[str]) -> None:
             "model.optimizer.lr": 5e-5,
             "model.optimizer.fused": "true",
             "model.schedule": "Constant",
-            "model.chunk": 512,
             "data": data,
             "data.source": options.folder / "rows.jsonl",
             "data.context": options.context,

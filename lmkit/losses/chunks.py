@@ -2,7 +2,7 @@
 
 Of one sum each chunk's gradient is taken while its logits exist, in the forward pass, and nothing is computed twice
 (`chunked_sum`). Of a value for each token, whose weights are known later only, the backward pass computes each chunk's
-logits a second time, unless the head is frozen (`chunked_values`).
+logits a second time, unless the head is frozen or all is one chunk (`chunked_values`).
 """
 
 from collections.abc import Callable, Sequence
@@ -44,6 +44,8 @@ def chunked_values(
     function: Function, parameters: Sequence[Tensor], hidden: Tensor, beside: Sequence[Tensor], chunk: int
 ) -> Tensor:
     """What a function gives for each token (N): values (n), each by its own token alone; see `chunked_sum`."""
+    if len(hidden) <= chunk:  # whose logits may exist, so that nothing has to be computed twice
+        return function(hidden, *beside)
     if torch.is_grad_enabled() and hidden.requires_grad and not any(part.requires_grad for part in parameters):
         return _OwnValues.apply(function, chunk, beside, hidden)
     return _Values.apply(function, chunk, beside, hidden, *parameters)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lmkit.layers.kernels.dense import dense
 from lmkit.layers.kernels.job import Job
+from lmkit.layers.kernels.short_parts import of_short_parts
 from lmkit.layers.places import firsts
 
 LEAST = 16
@@ -20,11 +21,15 @@ def can_branch(job: Job) -> bool:
     """Whether there are branches, and these long enough to be worth a call each."""
     if job.branches is None or torch.compiler.is_compiling():  # the calls' number would depend on the data
         return False
-    return job.time * job.q.size(0) >= LEAST * sum(len(tree) - 1 for row in _trees(job) for tree in row)
+    return job.time * job.q.size(0) >= LEAST * _calls(job)
 
 
 def by_branch(job: Job) -> Tensor:
     """(B, H, T, L), for jobs with branches."""
+    return of_short_parts(_rows, job, _calls(job))
+
+
+def _rows(job: Job) -> Tensor:
     rows = zip(*(part.split(1) for part in (job.q, job.k, job.v)), _trees(job), strict=True)
     return torch.cat([torch.cat(_row(job, *row), dim=2) for row in rows])
 
@@ -42,6 +47,10 @@ def _row(job: Job, q: Tensor, k: Tensor, v: Tensor, trees: list[list[int]]) -> l
             q, *own = next(parts)
             found.append(dense(job.of_one(q, *(torch.cat(both, dim=2) for both in zip(shared, own, strict=True)))))
     return found
+
+
+def _calls(job: Job) -> int:
+    return sum(len(tree) - 1 for row in _trees(job) for tree in row)
 
 
 def _trees(job: Job) -> list[list[list[int]]]:

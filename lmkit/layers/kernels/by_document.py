@@ -5,6 +5,7 @@ from torch import Tensor
 
 from lmkit.layers.kernels.dense import dense
 from lmkit.layers.kernels.job import Job
+from lmkit.layers.kernels.short_parts import of_short_parts
 
 LEAST = 32
 """The least mean length of documents; with shorter ones the many small calls may cost more than one masked call."""
@@ -21,6 +22,10 @@ def can_part(job: Job) -> bool:
 
 def by_document(job: Job) -> Tensor:
     """(B, H, T, L), for jobs whose queries and keys are the same tokens, of documents that lie together."""
+    return of_short_parts(_rows, job, sum(map(len, _lengths(job))))
+
+
+def _rows(job: Job) -> Tensor:
     rows = zip(*(part.split(1) for part in (job.q, job.k, job.v)), _lengths(job), strict=True)
     return torch.cat([torch.cat(_row(job, *row), dim=2) for row in rows])
 
