@@ -4,28 +4,36 @@ usage: python -m benchmarks.post_training {sft,dpo} [--rounds 3] [--steps 8] [--
        [--precision 32-true|bf16-mixed] [--recipe recipes/llama-small.yaml] [any further option of lmkit fit]
 
 A network of the recipe with random weights is exported to a Hugging Face folder, from which both start; the rows are
-questions about the standard library, with a whole docstring and a wrong answer to each. Both sides have a process of
-their own in every round, by turns; a step's time is the median of its process, without the first two. Real tokens are
-those of the conversations, a prompt counted once for each answer, never padding. TRL packs for SFT, its best setting;
-`--stored` has it compute the reference's log-probabilities beforehand, as lmkit does.
+questions about the standard library, with its docstring and another's as right and wrong answers. Both sides have a
+process of their own in every round, by turns; a step's time is the median of its process, without the first two. Real
+tokens are those of the conversations, a prompt counted once for each answer, never padding. TRL packs for SFT, its best
+setting; `--stored` has it compute the reference's log-probabilities beforehand, as lmkit does.
 """
 
 import argparse
+import importlib
+import inspect
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 
 from benchmarks.sides import RESULT
 from lmkit.cli.main import main as lmkit
 from lmkit.data.chat_templates import Plain
-from lmkit.data.rows.standard_library import StandardLibraryPairs
 
 ROOT = Path(__file__).parent.parent
-ROWS = 2000
-LONGEST = 2000  # characters of an answer: docstrings whole, of some 10 to 400 tokens
+LONGEST = 2000  # characters
+MODULES = (  # well-known ones, of some thousand docstrings
+    *("argparse", "asyncio", "bisect", "calendar", "collections", "contextlib", "csv", "datetime", "decimal", "email"),
+    *("enum", "fractions", "functools", "heapq", "http.client", "inspect", "itertools", "json", "logging", "math"),
+    *("os", "pathlib", "random", "re", "shutil", "socket", "sqlite3", "statistics", "string", "subprocess", "tarfile"),
+    *("tempfile", "textwrap", "threading", "typing", "unittest", "urllib.request", "xml.dom.minidom", "zipfile"),
+)
 
 
 def main() -> None:
@@ -60,13 +68,24 @@ def _parser() -> argparse.ArgumentParser:
 
 def _write_rows(path: Path, kind: str) -> None:
     """The same rows for both sides."""
-    rows = list(StandardLibraryPairs(LONGEST).rows())
+    documented = sorted({text: name for name, text in _docstrings()}.items(), key=itemgetter(1))
     with path.open("w", encoding="utf-8") as file:
-        for row in rows[:: len(rows) // ROWS]:
-            values = dict(row.values)
-            if kind == "sft":
-                values = {"prompt": values["prompt"], "completion": values["chosen"]}
-            file.write(json.dumps(values) + "\n")
+        for number, (text, name) in enumerate(documented):
+            other = documented[(7 * number + 3) % len(documented)][0]
+            prompt, right, wrong = (
+                [{"role": role, "content": said}]
+                for role, said in (("user", f"What does {name} do?"), ("assistant", text), ("assistant", other))
+            )
+            last = {"completion": right} if kind == "sft" else {"chosen": right, "rejected": wrong}
+            file.write(json.dumps({"prompt": prompt, **last}) + "\n")
+
+
+def _docstrings() -> Iterator[tuple[str, str]]:
+    """Names and docstrings of what well-known modules have: of 40 to 2,000 characters, as different as in real life."""
+    for module in map(importlib.import_module, MODULES):
+        for name, value in inspect.getmembers(module, callable):
+            if len(text := inspect.getdoc(value) or "") >= 40:
+                yield f"{module.__name__}.{name}", text[:LONGEST]
 
 
 def _write_model(folder: Path, recipe: str) -> None:

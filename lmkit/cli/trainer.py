@@ -16,6 +16,7 @@ from lmkit.callbacks import KeepRecipe, Samples
 from lmkit.callbacks.report import report, xz_bits_per_byte
 from lmkit.checkpoints import BASE, KEY, folder_of, read
 from lmkit.cli.defaults import SETTINGS, check_counts, trainer_options
+from lmkit.cli.freed_memory import keep_freed_memory
 from lmkit.cli.parser import Parser, mistakes_told
 from lmkit.cli.precision import choose_precision
 from lmkit.cli.quiet import quieten
@@ -45,6 +46,7 @@ def run(arguments: Sequence[str]) -> None:
     if used != recipes.plugins:
         load(used)
     quieten()
+    keep_freed_memory()
     command, *rest = with_network(recipes.arguments, start) if start else recipes.arguments
     plugins = [f"--plugins={used}"] if used else []
     with mistakes_told():

@@ -7,6 +7,7 @@ from lmkit.transforms.four_bits import FourBits
 from lmkit.transforms.freeze import Freeze
 from lmkit.transforms.ia3 import IA3
 from lmkit.transforms.int4 import Int4
+from lmkit.transforms.learning_rate import LearningRate
 from lmkit.transforms.lora import LoRA
 from lmkit.transforms.lora_plus import LoRAPlus
 from lmkit.transforms.nf4 import NF4
@@ -22,6 +23,7 @@ __all__ = [
     "FourBits",
     "Freeze",
     "Int4",
+    "LearningRate",
     "LoRA",
     "LoRAPlus",
     "PiSSA",

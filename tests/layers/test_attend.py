@@ -228,3 +228,22 @@ def test_half_precision_scores_are_not_rounded_before_they_are_capped():
     with torch.autocast("cpu", torch.bfloat16):
         got = dense.dense(Job(*halves, *rest))
     assert (got.double() - exact).abs().max() < 2e-2  # of bfloat16 weights and values; 0.1 with rounded scores
+
+
+def test_short_documents_in_half_precision_are_computed_in_float32_on_the_cpu():
+    """Where PyTorch's backward pass of 16-bit numbers is the slower one; under autocast too."""
+    made = job(documents=True)
+    halves = [part.detach().bfloat16().requires_grad_() for part in (made.q, made.k, made.v)]
+    wide = [part.detach().float().requires_grad_() for part in halves]
+    rest = [made.causal, None, made.documents, made.documents, None, 0.3, None, None]
+    with torch.autocast("cpu", torch.bfloat16):
+        got = by_document.by_document(Job(*halves, *rest, {}))
+    expected = by_document.by_document(Job(*wide, *rest, {}))
+    assert got.dtype == torch.bfloat16
+    assert torch.equal(got, expected.bfloat16())
+    factor = torch.randn(got.shape).bfloat16()
+    pairs = zip(
+        torch.autograd.grad(got, halves, factor), torch.autograd.grad(expected, wide, factor.float()), strict=True
+    )
+    for grad, exact in pairs:
+        assert torch.equal(grad, exact.bfloat16())

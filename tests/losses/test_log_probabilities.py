@@ -134,3 +134,9 @@ def test_in_bfloat16_the_chunks_of_the_heads_gradient_are_added_in_float32(chunk
     (exact,) = torch.autograd.grad((plain * weights).sum(), wide)
     assert got.dtype == torch.bfloat16
     assert (got.double() - exact).norm() < 0.006 * exact.norm()
+
+
+def test_what_is_one_chunk_is_computed_once():
+    hidden, head, targets, weights = made()
+    (chunked_log_probabilities(head, [head.weight], hidden, targets, N) * weights).sum().backward()
+    assert head.asked == [N]
