@@ -1,7 +1,7 @@
 """Freed memory stays with the process, where glibc would give each large tensor's back at once.
 
 The next tensor is then put where the last one was, instead of on new pages that the system fills with zeros at the
-first touch: some 5 % of a training step on a CPU (`docs/log.md`, 2026-11-28).
+first touch: 6 to 9 % of a training step on a CPU (`docs/log.md`, 2026-11-28).
 """
 
 import ctypes
