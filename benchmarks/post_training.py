@@ -40,15 +40,15 @@ def main() -> None:
     options, rest = _parser().parse_known_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _write_rows(folder / "rows.jsonl", options.kind)
-        _write_model(folder, options.recipe)
+        write_rows(folder / "rows.jsonl", options.kind)
+        write_model(folder, options.recipe)
         told = ["--kind", options.kind, "--steps", options.steps, "--batch", options.batch]
         told += ["--context", options.context, "--precision", options.precision, "--folder", folder]
         found: dict[str, list[dict[str, float]]] = {"trl": [], "lmkit": []}
         for number in range(options.rounds):
             for side in sorted(found, reverse=bool(number % 2)):
                 own = (["--stored"] if options.stored else []) if side == "trl" else rest
-                found[side].append(_run([side, *map(str, told), *own]))
+                found[side].append(run_side([side, *map(str, told), *own]))
                 print(f"  {number + 1}. {side}: {json.dumps(found[side][-1])}", flush=True)
     _tell(options, found)
 
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _write_rows(path: Path, kind: str) -> None:
+def write_rows(path: Path, kind: str) -> None:
     """The same rows for both sides."""
     documented = sorted({text: name for name, text in _docstrings()}.items(), key=itemgetter(1))
     with path.open("w", encoding="utf-8") as file:
@@ -88,17 +88,18 @@ def _docstrings() -> Iterator[tuple[str, str]]:
                 yield f"{module.__name__}.{name}", text[:LONGEST]
 
 
-def _write_model(folder: Path, recipe: str) -> None:
-    """A network as a Hugging Face folder, with a chat template."""
+def write_model(folder: Path, recipe: str, *options: str) -> None:
+    """A network as a Hugging Face folder, with a chat template; of a recipe, and options of `lmkit fit`."""
     run, model = folder / "run", folder / "model"
     fit = ["fit", "--config", recipe, f"--trainer.default_root_dir={run}", "--name=base", "--trainer.max_steps=1"]
     quick = ["--trainer.limit_val_batches=1", "--data.batch_size=1", "--model.schedule=Constant"]
-    if lmkit([*fit, *quick]) or lmkit(["export", str(run / "base"), str(model)]):
+    if lmkit([*fit, *quick, *options]) or lmkit(["export", str(run / "base"), str(model)]):
         raise SystemExit("no model to begin with")
     (model / "chat_template.jinja").write_text(Plain().text)
 
 
-def _run(arguments: list[str]) -> dict[str, float]:
+def run_side(arguments: list[str]) -> dict[str, float]:
+    """What a side measures in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.sides", *arguments], capture_output=True, text=True, check=False, cwd=ROOT
     )

@@ -60,16 +60,20 @@ def run_trl(options: argparse.Namespace) -> None:
     rows = Dataset.from_list([json.loads(line) for line in lines])
     with tempfile.TemporaryDirectory() as out:
         settings = _settings(options, out)
+        beside = {"train_dataset": rows, "processing_class": tokenizer, "callbacks": [Tick()]}
+        if options.lora:
+            from peft import LoraConfig
+
+            beside["peft_config"] = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear")
         if options.kind == "sft":
             from trl import SFTConfig, SFTTrainer
 
-            config = SFTConfig(packing=True, **settings)
-            trainer = SFTTrainer(model, config, train_dataset=rows, processing_class=tokenizer, callbacks=[Tick()])
+            trainer = SFTTrainer(model, SFTConfig(packing=True, **settings), **beside)
         else:
             from trl import DPOConfig, DPOTrainer
 
             config = DPOConfig(precompute_ref_log_probs=options.stored, **settings)
-            trainer = DPOTrainer(model, args=config, train_dataset=rows, processing_class=tokenizer, callbacks=[Tick()])
+            trainer = DPOTrainer(model, args=config, **beside)
         collate = trainer.data_collator
 
         def counted(examples: list[Any]) -> Any:
@@ -157,6 +161,7 @@ def main() -> None:
     parser.add_argument("--precision")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--stored", action="store_true")
+    parser.add_argument("--lora", action="store_true")
     options, rest = parser.parse_known_args()
     torch.set_num_threads(THREADS)
     if options.side == "trl":
