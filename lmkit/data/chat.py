@@ -9,17 +9,17 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 
-from lmkit.data.best_fit import best_fit
 from lmkit.data.chat_templates import ChatTemplate
 from lmkit.data.chat_templates.dialect import Marked
 from lmkit.data.chat_templates.encoder import ChatEncoder, Encoded, TrainOn
 from lmkit.data.conversations import Conversation, RowFormat
 from lmkit.data.corpus.sources import STANDARD_LIBRARY
-from lmkit.data.example_data import ConversationData
-from lmkit.data.examples import ExampleStore
-from lmkit.data.maker import Example, Maker
+from lmkit.data.examples.best_fit import best_fit
+from lmkit.data.examples.maker import Example, Maker
+from lmkit.data.examples.module import ConversationData
+from lmkit.data.examples.preparation import ExamplePreparation
+from lmkit.data.examples.store import ExampleStore
 from lmkit.data.packing import IGNORE, Batch
-from lmkit.data.prepare_examples import ExamplePreparation
 from lmkit.data.rows import RowSource, StandardLibraryChats, row_source_of
 from lmkit.errors import UserError
 

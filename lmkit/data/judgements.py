@@ -6,17 +6,17 @@ from typing import Literal
 
 import numpy as np
 
-from lmkit.data.answers import Answers
 from lmkit.data.chat_templates import ChatTemplate
 from lmkit.data.chat_templates.encoder import Encoded
 from lmkit.data.conversations import Judged, Messages, Preference, RowFormat
 from lmkit.data.corpus.sources import STANDARD_LIBRARY
-from lmkit.data.example_data import ConversationData
-from lmkit.data.examples import ExampleStore
-from lmkit.data.prepare_examples import ExamplePreparation
-from lmkit.data.roles import CHOSEN, MISMATCHED, REJECTED
+from lmkit.data.examples.answers import Answers
+from lmkit.data.examples.module import ConversationData
+from lmkit.data.examples.preparation import ExamplePreparation
+from lmkit.data.examples.roles import CHOSEN, MISMATCHED, REJECTED
+from lmkit.data.examples.store import ExampleStore
+from lmkit.data.examples.trees import Trees, lay
 from lmkit.data.rows import RowSource, StandardLibraryJudged, row_source_of
-from lmkit.data.trees import Trees, lay
 from lmkit.errors import UserError
 
 

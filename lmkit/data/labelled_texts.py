@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lmkit.data.best_fit import best_fit
-from lmkit.data.examples import ExampleStore
+from lmkit.data.examples.best_fit import best_fit
+from lmkit.data.examples.store import ExampleStore
 
 
 class LabelledTexts(NamedTuple):

@@ -11,11 +11,11 @@ from lmkit.data.chat_templates.dialect import Marked
 from lmkit.data.chat_templates.encoder import ChatEncoder, Encoded
 from lmkit.data.conversations import Labelled, RowFormat
 from lmkit.data.corpus.sources import STANDARD_LIBRARY
-from lmkit.data.example_data import ExampleData
-from lmkit.data.examples import ExampleStore
+from lmkit.data.examples.maker import Example, Maker
+from lmkit.data.examples.module import ExampleData
+from lmkit.data.examples.preparation import ExamplePreparation
+from lmkit.data.examples.store import ExampleStore
 from lmkit.data.labelled_texts import LabelledRows, LabelledTexts
-from lmkit.data.maker import Example, Maker
-from lmkit.data.prepare_examples import ExamplePreparation
 from lmkit.data.rows import RowSource, StandardLibraryLabels, row_source_of
 from lmkit.errors import UserError
 

@@ -5,16 +5,16 @@ from typing import Literal
 
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from lmkit.data.answers import Answers
 from lmkit.data.chat_templates import ChatTemplate
 from lmkit.data.conversations import Messages, Preference, RowFormat
 from lmkit.data.corpus.sources import STANDARD_LIBRARY
-from lmkit.data.example_data import ConversationData
-from lmkit.data.examples import ExampleStore
-from lmkit.data.prepare_examples import ExamplePreparation
-from lmkit.data.roles import CHOSEN, REJECTED
+from lmkit.data.examples.answers import Answers
+from lmkit.data.examples.module import ConversationData
+from lmkit.data.examples.preparation import ExamplePreparation
+from lmkit.data.examples.roles import CHOSEN, REJECTED
+from lmkit.data.examples.store import ExampleStore
+from lmkit.data.examples.trees import TreeRows, Trees
 from lmkit.data.rows import RowSource, StandardLibraryPairs, row_source_of
-from lmkit.data.trees import TreeRows, Trees
 
 SURE = 0.3
 """The share of pairs below which, or above the rest of which, the length of an answer tells which is chosen."""

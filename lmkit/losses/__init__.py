@@ -1,6 +1,6 @@
 """Losses as pure functions of tensors, and the parts that choose among those of preferences."""
 
-from lmkit.data.roles import CHOSEN, MISMATCHED, REJECTED
+from lmkit.data.examples.roles import CHOSEN, MISMATCHED, REJECTED
 from lmkit.losses.cross_entropy import chunked_cross_entropy, cross_entropy
 from lmkit.losses.distillation import (
     Comparison,

@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from lmkit.data.roles import CHOSEN, MISMATCHED
+from lmkit.data.examples.roles import CHOSEN, MISMATCHED
 from lmkit.errors import UserError
 from lmkit.losses.options import check_positive
 from lmkit.losses.preferences import Completions, PreferenceLoss

@@ -5,7 +5,7 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
-from lmkit.data.roles import CHOSEN, REJECTED
+from lmkit.data.examples.roles import CHOSEN, REJECTED
 from lmkit.errors import UserError
 from lmkit.losses.chunks import wide
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
-from lmkit.data.roles import CHOSEN, REJECTED
-from lmkit.data.trees import Trees
+from lmkit.data.examples.roles import CHOSEN, REJECTED
+from lmkit.data.examples.trees import Trees
 from lmkit.errors import UserError
 from lmkit.losses import DPO, Completions, PreferenceLoss, chunked_log_probabilities
 from lmkit.network import Decoder

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lmkit.data.corpus.identity import identity
+from lmkit.data.examples.trees import Trees
 from lmkit.data.prepare import cache_root
-from lmkit.data.trees import Trees
 from lmkit.errors import UserError
 from lmkit.hf.start import start_from
 from lmkit.network import Decoder

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
-from lmkit.data.roles import CHOSEN, REJECTED
-from lmkit.data.trees import Trees
+from lmkit.data.examples.roles import CHOSEN, REJECTED
+from lmkit.data.examples.trees import Trees
 from lmkit.layers.weights import Linear
 from lmkit.losses import bradley_terry, bradley_terry_accuracy
 from lmkit.losses.chunks import wide

@@ -24,15 +24,12 @@ from lmkit.tasks.beside import Base, base_for, check_base, keep_learned, names_o
 from lmkit.tasks.checks import check_data, check_finite, check_scaling, check_trainer, rehearse
 from lmkit.tasks.compiling import compile_blocks
 from lmkit.tasks.fitting import check_batches
+from lmkit.tasks.gradients import DIVISOR, settle_gradients
 from lmkit.tasks.regulation import after_step, figures, side_loss
 from lmkit.tasks.tally import Tally
 from lmkit.tasks.token_losses import tell_rows
 from lmkit.transforms import Transform, transformed
 from lmkit.transforms.merging import check_loaded
-
-DIVISOR = 1024.0
-"""By which a micro-batch's summed loss is divided before its backward pass: any constant would do, because gradients
-are brought to the mean over the global batch's valid tokens just before the step; this one keeps numbers near 1."""
 
 
 class Task(LightningModule):
@@ -205,16 +202,7 @@ class Task(LightningModule):
         """Brings gradients from Lightning's mean over micro-batches to the mean over valid tokens; clips; logs."""
         means = self._trained.take(self._add_up)
         _, count = means["loss"]
-        factor = DIVISOR * self.trainer.accumulate_grad_batches * self.trainer.world_size / count.clamp(min=1)
-        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients) * factor
-        if self.trainer.gradient_clip_val and self.trainer.gradient_clip_algorithm != "value":
-            factor = factor * (self.trainer.gradient_clip_val / (norm + 1e-6)).clamp(max=1.0)
-        torch._foreach_mul_(gradients, factor)
-        step: int = self.trainer.global_step
-        scaled = str(self.trainer.precision) == "16-mixed"  # whose scaler skips a lost step and goes on
-        if step % self.trainer.log_every_n_steps == 0 and not scaled:  # type: ignore[attr-defined]
-            check_finite("gradients are", norm, step)  # which waits for the device, as logging does
+        norm = settle_gradients(optimizer, count, self.trainer)
         for name, (mean, _) in means.items():
             self.log(f"train/{name}", mean, prog_bar=name == "loss")
         self.log("train/gradient_norm", norm)

@@ -6,8 +6,8 @@ from typing import Any
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from lmkit.data.roles import CHOSEN, MISMATCHED, REJECTED
-from lmkit.data.trees import Trees, apart
+from lmkit.data.examples.roles import CHOSEN, MISMATCHED, REJECTED
+from lmkit.data.examples.trees import Trees, apart
 from lmkit.network import Decoder, follows_branches
 
 NAMES = {CHOSEN: "chosen", REJECTED: "rejected", MISMATCHED: "mismatched"}

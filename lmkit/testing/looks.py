@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lmkit.data.examples.roles import CHOSEN, MISMATCHED, REJECTED
+from lmkit.data.examples.trees import Trees
 from lmkit.data.labelled_texts import LabelledTexts
 from lmkit.data.packing import IGNORE, Batch
-from lmkit.data.roles import CHOSEN, MISMATCHED, REJECTED
-from lmkit.data.trees import Trees
 from lmkit.testing.results import Failed
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lmkit.data.trees import Trees
+from lmkit.data.examples.trees import Trees
 from lmkit.errors import UserError
 from lmkit.network import Decoder
 from lmkit.tasks import PreferenceOptimization

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from lmkit.data.examples.trees import Trees
 from lmkit.data.packing import Batch
-from lmkit.data.trees import Trees
 from lmkit.tasks.fitting import batches_of
 from lmkit.testing.given import Size
 from lmkit.testing.reading import stir

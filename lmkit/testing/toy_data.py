@@ -10,12 +10,12 @@ from lightning import LightningDataModule
 
 from lmkit.checkpoints import KEY, write
 from lmkit.data.chat_templates.encoder import Encoded
+from lmkit.data.examples.roles import CHOSEN, REJECTED
+from lmkit.data.examples.trees import TreeRows, Trees
 from lmkit.data.labelled_texts import LabelledRows, LabelledTexts
 from lmkit.data.module import StreamedData
 from lmkit.data.packing import IGNORE, Batch
-from lmkit.data.roles import CHOSEN, REJECTED
 from lmkit.data.stream import IndexedRows
-from lmkit.data.trees import TreeRows, Trees
 from lmkit.network import Decoder
 from lmkit.testing.given import VOCABULARY, Size
 from lmkit.testing.toys import CONTEXT, END, TOKENIZER, USED, toy_batch, toy_text

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from lmkit.data.best_fit import best_fit
+from lmkit.data.examples.best_fit import best_fit
 from lmkit.errors import UserError
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lmkit.data.chat_templates.encoder import Encoded
-from lmkit.data.examples import ExampleStore, ExampleWriter
+from lmkit.data.examples.store import ExampleStore, ExampleWriter
 from lmkit.errors import UserError
 
 
@@ -18,7 +18,7 @@ def drawn(seed, pieces):
 
 @pytest.mark.parametrize("waiting", [1, 1 << 20])
 def test_examples_come_back(tmp_path, monkeypatch, waiting):
-    monkeypatch.setattr("lmkit.data.examples._WAITING", waiting)
+    monkeypatch.setattr("lmkit.data.examples.store._WAITING", waiting)
     examples = [drawn(seed, 3) for seed in range(30)]
     writer = ExampleWriter(tmp_path / "store", 3, 1)
     for number, example in enumerate(examples):

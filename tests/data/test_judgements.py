@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from lmkit.data.examples.roles import CHOSEN, MISMATCHED, REJECTED
 from lmkit.data.judgements import Judgements
 from lmkit.data.preferences import Preferences
-from lmkit.data.roles import CHOSEN, MISMATCHED, REJECTED
 from lmkit.errors import UserError
 
 CONTEXT = 48

@@ -6,8 +6,8 @@ import warnings
 import pytest
 
 from lmkit.data.chat_templates import ChatML
+from lmkit.data.examples.roles import CHOSEN, REJECTED
 from lmkit.data.preferences import Preferences
-from lmkit.data.roles import CHOSEN, REJECTED
 from lmkit.errors import UserError
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from lmkit.data.chat_templates.encoder import Encoded
-from lmkit.data.roles import CHOSEN, REJECTED
-from lmkit.data.trees import STEP, apart, lay
+from lmkit.data.examples.roles import CHOSEN, REJECTED
+from lmkit.data.examples.trees import STEP, apart, lay
 
 
 def piece(ids, trained=True):

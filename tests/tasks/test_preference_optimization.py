@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from lmkit.data.roles import CHOSEN, REJECTED
-from lmkit.data.trees import lay
+from lmkit.data.examples.roles import CHOSEN, REJECTED
+from lmkit.data.examples.trees import lay
 from lmkit.layers import GatedDeltaNet
 from lmkit.losses import ORPO, SimPO
 from lmkit.network import Decoder, follows_branches

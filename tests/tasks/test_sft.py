@@ -8,7 +8,7 @@ import torch
 
 from lmkit.data.chat import PackedRows
 from lmkit.data.chat_templates.encoder import Encoded
-from lmkit.data.examples import ExampleStore, ExampleWriter
+from lmkit.data.examples.store import ExampleStore, ExampleWriter
 from lmkit.layers import GatedDeltaNet
 from lmkit.network import Decoder
 from lmkit.tasks import SFT

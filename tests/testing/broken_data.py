@@ -3,9 +3,9 @@
 import torch
 from torch.utils.data import DataLoader
 
+from lmkit.data.examples.trees import Trees
 from lmkit.data.labelled_texts import LabelledTexts
 from lmkit.data.stream import loader_settings
-from lmkit.data.trees import Trees
 from lmkit.testing.toy_data import toy_data
 from lmkit.testing.toys import toy_batch, toy_text
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lmkit.data.trees import Trees
+from lmkit.data.examples.trees import Trees
 from lmkit.network import Decoder
 from lmkit.tasks.references import Reference, starting_network
 

@@ -9,9 +9,10 @@ from tokenizers import Tokenizer
 
 from lmkit.data import tokenizer as tokenizing
 from lmkit.data.chat_templates.encoder import ChatEncoder
-from lmkit.data.examples import ExampleStore
+from lmkit.data.examples.preparation import ExamplePreparation
+from lmkit.data.examples.prepare import prepare_examples
+from lmkit.data.examples.store import ExampleStore
 from lmkit.data.module import StreamedData
-from lmkit.data.prepare_examples import ExamplePreparation, prepare_examples
 from lmkit.data.stream import IndexedRows
 from lmkit.errors import UserError
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lmkit.data.chat_templates.encoder import Encoded
-from lmkit.data.examples import ExampleStore
+from lmkit.data.examples.store import ExampleStore
 
 STEP = 64
 """Rows are filled up to multiples of it: kernels that are made for one shape (oneDNN's) are few then."""

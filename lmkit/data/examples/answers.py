@@ -9,7 +9,7 @@ import numpy as np
 from lmkit.data.chat_templates.dialect import Marked
 from lmkit.data.chat_templates.encoder import ChatEncoder, Encoded
 from lmkit.data.conversations import Messages
-from lmkit.data.maker import Example, Maker
+from lmkit.data.examples.maker import Example, Maker
 from lmkit.errors import UserError
 
 

@@ -1,136 +1,38 @@
-"""Makes encoded examples out of rows and keeps them in the cache, so that later runs find them there."""
+"""Makes encoded examples out of rows: reads, splits, encodes many texts at once, and writes."""
 
 import json
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import tokenizers
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from tokenizers import Tokenizer
 
 from lmkit.data import tokenizer as tokenizing
-from lmkit.data.chat_templates import ChatTemplate, Plain
 from lmkit.data.chat_templates.encoder import ChatEncoder
-from lmkit.data.chat_templates.kept import beside, plain
-from lmkit.data.conversations import Faults, Labelled, RowFormat, read
-from lmkit.data.corpus.identity import identity
-from lmkit.data.examples import ExampleStore, ExampleWriter
-from lmkit.data.maker import Example, Maker
-from lmkit.data.named_tokens import named_in
-from lmkit.data.prepare import cache_root
+from lmkit.data.conversations import Faults, Labelled, read
+from lmkit.data.examples.maker import Example
+from lmkit.data.examples.preparation import VOCABULARY, ExamplePreparation
+from lmkit.data.examples.store import ExampleWriter
 from lmkit.data.rows import Row, RowSource
 from lmkit.data.split import is_validation
-from lmkit.data.whole_folder import whole_folder
 from lmkit.errors import UserError
 
-FORMAT = 2
-"""Of what is kept in the cache; another number makes all anew."""
-VOCABULARY = 8192
-"""Tokens of a tokenizer that is trained on conversations, for want of another."""
 TOGETHER = 256
 """Rows whose texts are encoded at once, by all cores."""
 
 
-@dataclass(frozen=True)
-class ExamplePreparation:
-    """What decides the content of the cache.
+class Making:
+    """Fills a folder with the examples of a preparation.
 
-    Attributes:
-        source: of rows.
-        validation_source: of rows to validate on; none holds out some of `source`.
-        validation_fraction: how many.
-        tokenizer: path of a tokenizer.json or its folder; none trains one.
-        template: writes conversations; none for the tokenizer's own, or `Plain` where it has none.
-        format: of the rows; none finds it by their keys.
-        columns: the rows' own names of the format's keys.
-        strict: whether the first faulty row ends it.
-        maker: makes the examples.
-    """
-
-    source: RowSource
-    validation_source: RowSource | None
-    validation_fraction: float
-    tokenizer: str | None
-    template: ChatTemplate | None
-    format: RowFormat | None
-    columns: dict[str, str] | None
-    strict: bool
-    maker: Maker
-
-    def folder(self) -> Path:
-        """Where it belongs: `tokenizer.json`, `train` and `validation`.
-
-        Raises:
-            UserError: the source or the tokenizer cannot be read, the fraction is not between 0 and 1, or a part's
-                options are not known.
-        """
-        if self.validation_source is None and not 0 < self.validation_fraction < 1:
-            raise UserError(f"validation_fraction {self.validation_fraction} needs to be between 0 and 1, as 0.05")
-        words: object = VOCABULARY
-        if self.tokenizer is not None:
-            tokenizer, end = tokenizing.load_with_end(self.tokenizer)
-            words = [blake2b(tokenizer.to_str().encode()).hexdigest(), end, self.encoder(tokenizer, end).plain()]
-        split = self.validation_fraction if self.validation_source is None else self.validation_source.key()
-        template = None if self.template is None else plain(self.template)
-        reading = [identity(self.format) if self.format else None, self.columns, self.strict]
-        parts = [FORMAT, tokenizers.__version__, self.source.key(), split, words, template, reading]
-        key = json.dumps([*parts, identity(self.maker)], sort_keys=True)
-        return cache_root() / f"{self.maker.noun}-{blake2b(key.encode(), digest_size=16).hexdigest()}"
-
-    def encoder(self, tokenizer: Tokenizer, end: int) -> ChatEncoder:
-        """What encodes conversations.
-
-        Args:
-            tokenizer: which `tokenizer` names, or one that was trained.
-            end: the id of the token that ends a document.
-
-        Raises:
-            UserError: the template beside the tokenizer cannot be read.
-        """
-        if self.tokenizer is None:
-            return ChatEncoder(self.template or Plain(), tokenizer, end)
-        path = Path(self.tokenizer)
-        folder = path if path.is_dir() else path.parent
-        named = named_in(folder)
-        bos, eos = (named.get(role) for role in ("bos_token", "eos_token"))
-        bos, eos = (tokenizer.id_to_token(name) if isinstance(name, int) else name for name in (bos, eos))
-        template = self.template or beside(folder, tokenizer, end, bos, eos) or Plain()
-        return ChatEncoder(template, tokenizer, end, bos, eos)
-
-
-def prepare_examples(wanted: ExamplePreparation) -> Path:
-    """Makes the examples unless they are there, says what there is, and returns their folder.
+    Args:
+        wanted: the preparation.
+        folder: is empty.
 
     Raises:
-        UserError: nothing can be read, one side of the split is empty, or no space is left.
+        UserError: the tokenizer cannot be read.
     """
-    began, folder = time.perf_counter(), wanted.folder()
-    cached = folder.is_dir()
-    if not cached:
-        with whole_folder(folder) as part:
-            _Making(wanted, part).run()
-    seconds = time.perf_counter() - began
-    train, validation = ExampleStore(folder / "train"), ExampleStore(folder / "validation")
-    rank_zero_info(
-        f'data "{wanted.source}": {len(train)} {wanted.maker.noun} to train, {len(validation)} to validate, '
-        f"{'cached' if cached else 'prepared'} in {folder} ({seconds:.1f} s)"
-    )
-    for store in (train, validation):
-        if cut := store.facts["cut"]:
-            rank_zero_info(f"  {cut} of the {wanted.maker.noun} in {store.folder.name} are cut, being too long")
-    for line in train.facts["faults"]:
-        rank_zero_warn(f"  {line}")
-    return folder
-
-
-class _Making:
-    """Fills a folder with the examples of a preparation."""
 
     def __init__(self, wanted: ExamplePreparation, folder: Path) -> None:
         self._wanted, self._folder, self._maker = wanted, folder, wanted.maker
@@ -144,6 +46,11 @@ class _Making:
         self._facts = {name: {"cut": 0, "bytes": 0, "learned": 0} for name in self._sides}
 
     def run(self) -> None:
+        """Reads all rows and writes their examples.
+
+        Raises:
+            UserError: nothing can be read, or one side of the split is empty.
+        """
         self._maker.look(value for _, value in self._to_train(Faults(strict=False), self._encoder))
         self._take(self._wanted.source, self._source_side)
         if self._wanted.validation_source is not None:
