@@ -4,7 +4,7 @@ on, each once.
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from lightning import LightningDataModule
@@ -80,8 +80,15 @@ class StreamedData(LightningDataModule, ABC):
     def train_dataloader(self) -> TrainLoader:
         """Endless micro-batches of this rank, from the sample that the run has reached."""
         train, _ = self._rows()
-        order = Order(len(train), self.seed, self.fingerprint)
-        return TrainLoader(TrainStream(train, order, self.batch_size, self._share()), self._samples, self.workers)
+        stream = TrainStream(train, self._order(), self.batch_size, self._share())
+        return TrainLoader(stream, self._samples, self.workers)
+
+    def rows_to_train(self, steps: int) -> Sequence[int]:
+        """The training rows that are still to be seen by a run of so many optimizer steps (-1 for one without end)."""
+        order, first, last = self._order(), self._samples(), self._samples() + (steps - self._step()) * self.batch_size
+        if steps < 0 or last - first >= order.rows:
+            return range(order.rows)
+        return sorted({order[sample] for sample in range(first, last)})
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Every validation row once, over all ranks."""
@@ -151,6 +158,9 @@ class StreamedData(LightningDataModule, ABC):
     def _step(self) -> int:
         """Optimizer steps taken."""
         return self.trainer.global_step if self.trainer else int(self._resumed["step"]) if self._resumed else 0
+
+    def _order(self) -> Order:
+        return Order(len(self._rows()[0]), self.seed, self.fingerprint)
 
     def _share(self) -> Share:
         if self.trainer is None:

@@ -14,7 +14,8 @@ from lmkit.losses import DPO, Completions, PreferenceLoss, chunked_log_probabili
 from lmkit.network import Decoder
 from lmkit.optim import Schedule, WarmupCosine
 from lmkit.tasks.fitting import check_preferences
-from lmkit.tasks.references import Reference, Stored
+from lmkit.tasks.references import Reference
+from lmkit.tasks.stored_reference import Stored
 from lmkit.tasks.task import Task
 from lmkit.tasks.trees import read_trees, tell_completions
 from lmkit.transforms import Transform

@@ -4,11 +4,12 @@ import csv
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lmkit.layers import SelfAttention
 from lmkit.network import Decoder
-from lmkit.tasks.references import described
+from lmkit.tasks.stored_reference import described
 from tests.conftest import RECIPES
 from tests.tasks.conftest import write_rows
 
@@ -43,6 +44,30 @@ def test_adapters_switched_off_are_the_same_too(run, start, recipe):
     options = [*start, "--model.transforms=[LoRA]"]
     off, stored = (losses(run, recipe, *options, f"--model.reference={name}") for name in ("AdaptersOff", "Stored"))
     assert off == pytest.approx(stored, abs=2e-5)
+
+
+def test_a_table_grows_by_what_further_runs_see(run, start, tmp_path, monkeypatch):
+    monkeypatch.setenv("LMKIT_CACHE", str(tmp_path / "cache"))
+
+    def known():
+        tables = [np.load(file) for file in (tmp_path / "cache/references").iterdir()]
+        return sorted((int((~np.isnan(table)).all(1).sum()), len(table)) for table in tables)
+
+    def fit(*options):
+        small = ["--data.source=pairs.jsonl", "--data.batch_size=2", "--data.validation_fraction=0.3"]
+        code, _, errors = run(
+            "fit", "-c", RECIPES / "dpo.yaml", *start, *small, "--trainer.val_check_interval=1", *options
+        )
+        assert code == 0, errors
+
+    fit("--trainer.max_steps=1")
+    training, validation = sorted(known(), key=lambda pair: pair[0] == pair[1])
+    assert training[0] == 2
+    assert validation[0] == validation[1]
+    fit("--trainer.max_steps=2")
+    assert (4, training[1]) in known()
+    fit("--trainer.max_steps=1000", "--trainer.limit_train_batches=1", "--trainer.max_epochs=1")
+    assert all(count == size for count, size in known())
 
 
 def test_a_loss_that_does_not_fit_the_data_is_told_before_training(run, start):

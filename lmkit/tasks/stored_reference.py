@@ -1,0 +1,132 @@
+"""A reference's log-probabilities, computed once and kept in the cache."""
+
+import json
+import os
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lmkit.data.corpus.identity import identity
+from lmkit.data.examples.trees import Trees
+from lmkit.data.prepare import cache_root
+from lmkit.hf.start import start_from
+from lmkit.network import Decoder
+from lmkit.tasks.references import Reference, starting_network
+
+
+class Stored(Reference):
+    """Log-probabilities that are computed once for each example that a run sees, before its first step, and kept in the
+    cache for later runs with the same start, data and precision: neither a second network nor a second forward in
+    training.
+    """
+
+    def __init__(self) -> None:
+        self._tables: dict[bool, Tensor] = {}  # (N, completions of an example), by whether they are to train on
+
+    def begin(self, task: Any) -> None:
+        """See `Reference`."""
+        data, trainer, network = task.trainer.datamodule, task.trainer, None
+        for training, store in ((True, data.train), (False, data.validation)):
+            rows = data.rows(store)
+            file = cache_root() / "references" / f"{_key(task, rows.fingerprint)}.npy"
+            kept = np.load(file) if trainer.is_global_zero and file.is_file() else None
+            kept = trainer.strategy.broadcast(kept)  # the cache of another machine may have none
+            missing = _missing(_seen(trainer, data) if training else range(len(rows)), kept)
+            if missing:
+                network = network or starting_network(task)
+                kept = _filled(kept, len(rows), missing, _computed(task, network, rows, missing))
+                if trainer.is_global_zero:
+                    _keep(kept, file)
+            if kept is not None:
+                self._tables[training] = torch.from_numpy(kept).to(task.device)
+
+    def sums(self, task: Any, trees: Trees) -> Tensor:
+        """See `Reference`."""
+        table = self._tables[task.training]
+        first = trees.examples.view(-1, table.size(1))[:, 0]
+        return table[first].flatten()
+
+
+def _seen(trainer: Any, data: Any) -> Sequence[int]:
+    """The examples to train on that a run sees; all of them where no command runs."""
+    if trainer.state.fn == "fit":
+        seen: Sequence[int] = data.rows_to_train(trainer.max_steps)
+        return seen
+    return range(len(data.train) if trainer.state.fn is None else 0)
+
+
+def _missing(wanted: Sequence[int], kept: NDArray[np.float32] | None) -> Sequence[int]:
+    """Which of the wanted examples have no log-probabilities in a table yet, where that is not a number."""
+    return wanted if kept is None else [number for number in wanted if np.isnan(kept[number]).any()]
+
+
+def _filled(
+    kept: NDArray[np.float32] | None, count: int, numbers: Sequence[int], found: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """A table of so many examples in which what has been found of some stands beside what was kept."""
+    table = np.full((count, found.shape[1]), np.nan, np.float32) if kept is None else kept.copy()
+    table[numbers] = found
+    return table
+
+
+@torch.no_grad()
+def _computed(task: Any, network: Decoder, rows: Any, numbers: Sequence[int]) -> NDArray[np.float32]:
+    """The log-probabilities of the examples of these numbers, of which each rank computes its share."""
+    trainer = task.trainer
+    rank_zero_info(f"the reference's log-probabilities of {len(numbers)} examples are computed, once")
+    share = numbers[trainer.global_rank :: trainer.world_size]
+    step = max(1, trainer.datamodule.batch_size)
+    found = []
+    for first in range(0, len(share), step):
+        here = share[first : first + step]
+        trees = Trees(*(part.to(task.device) for part in rows.batch(here)))
+        with trainer.precision_plugin.forward_context():
+            sums, _ = task.log_probabilities(network, trees)
+        found.append(sums.float().view(len(here), -1).cpu().numpy())
+    own = np.concatenate(found) if found else None
+    shares: list[Any] = [own]
+    if trainer.world_size > 1:
+        shares = [None] * trainer.world_size
+        torch.distributed.all_gather_object(shares, own)
+    table = np.empty((len(numbers), shares[0].shape[1]), np.float32)
+    for rank, part in enumerate(shares):
+        if part is not None:
+            table[rank :: trainer.world_size] = part
+    return table
+
+
+def _keep(table: NDArray[np.float32], file: Path) -> None:
+    """Writes a table, all of it or nothing."""
+    part = file.with_suffix(f".{os.getpid()}.part")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with part.open("wb") as opened:
+        np.save(opened, table)
+    part.replace(file)
+
+
+def _key(task: Any, fingerprint: str) -> str:
+    """What the log-probabilities depend on: the start, the network, the examples, and the precision."""
+    start = start_from(task.origin).fingerprint() if task.origin else None
+    changed = [identity(transform) for transform in task.transforms if transform.changes == "network"]
+    parts = [start, described(task.network), changed, fingerprint, str(task.trainer.precision)]
+    return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+
+
+def described(network: nn.Module) -> list[Any]:
+    """The parts of a network with their plain options, such as a window, which no tensor tells."""
+    found = []
+    for name, part in network.named_modules():
+        options = sorted((key, repr(value)) for key, value in vars(part).items() if _is_option(key, value))
+        found.append([name, type(part).__name__, options])
+    return found
+
+
+def _is_option(key: str, value: Any) -> bool:
+    return key != "training" and isinstance(value, bool | int | float | str | None)
