@@ -39,7 +39,7 @@ def divergence_estimate(log_ratios: Tensor) -> Tensor:
     """The divergence (KL) of the model from the reference, without gradients.
 
     Args:
-        log_ratios: (M,) of completions of other prompts; their mean is taken, or 0 where that is less.
+        log_ratios: (M,) of completions of other prompts, or their mean; which is taken, or 0 where it is less.
     """
     return log_ratios.detach().mean().clamp(min=0)
 
@@ -69,13 +69,13 @@ class KTO(PreferenceLoss):
         """
         log_ratios, others = completions.log_ratios(), completions.roles == MISMATCHED
         judged, mismatched = log_ratios[~others], log_ratios[others]
-        if len(judged) and not len(mismatched):
+        if completions.divergence is None and len(judged) and not len(mismatched):
             raise UserError(
                 f"KTO finds {len(judged)} completions and none of another prompt, by which it measures how far the "
                 "model is from the reference: give some that are MISMATCHED in every batch"
             )
         desirable = (completions.roles[~others] == CHOSEN).to(judged.device)
-        divergence = divergence_estimate(mismatched)
+        divergence = divergence_estimate(mismatched if completions.divergence is None else completions.divergence)
         return kto(judged, desirable, divergence, self.beta, self.desirable_weight, self.undesirable_weight)
 
     def rewards(self, completions: Completions) -> Tensor:

@@ -18,12 +18,14 @@ class Completions(NamedTuple):
         tokens: (C,) how many those are.
         reference: (C,) the same sums by the reference model; none if there is none.
         roles: (C,) `CHOSEN`, `REJECTED` or `MISMATCHED`.
+        divergence: the mean log-ratio of those that are mismatched, on all ranks; none for that of these here.
     """
 
     log_probabilities: Tensor
     tokens: Tensor
     reference: Tensor | None
     roles: Tensor
+    divergence: Tensor | None = None
 
     def log_ratios(self) -> Tensor:
         """How much more probable each is (C,) than by the reference model, in nats.

@@ -1,20 +1,22 @@
-"""What a checkpoint of an adapter holds: what learns, and which base it is beside, which is read again from there."""
+"""What a checkpoint says of weights elsewhere, which are read again from there: of the base of an adapter, beside which
+it holds what has been learned only, and of the reference of a preference loss.
+"""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lmkit.checkpoints import BASE, NETWORK
 from lmkit.errors import UserError
-from lmkit.hf.start_kind import Start
+from lmkit.hf.start import start_from
 from lmkit.network import Network
 from lmkit.transforms import Transform
 from lmkit.transforms.merging import adapter_of, given_by_base
 
 
 class Base(NamedTuple):
-    """The weights that an adapter was begun beside.
+    """The weights that a run was begun with.
 
     Attributes:
         path: where they are.
@@ -24,10 +26,50 @@ class Base(NamedTuple):
     path: Path
     fingerprint: str
 
+    def told(self, run: Path) -> dict[str, str]:
+        """As a checkpoint keeps it.
 
-def base_for(start: Start, transforms: Iterable[Transform] | None) -> Base | None:
+        Args:
+            run: the folder of the run, from which the way stays the same where both are moved together.
+        """
+        way = os.path.relpath(self.path, run.resolve())
+        return {"path": str(self.path), "from_run": way, "fingerprint": self.fingerprint}
+
+
+def base_at(path: str | Path) -> Base:
+    """What is there now.
+
+    Raises:
+        UserError: nothing can start from there.
+    """
+    start = start_from(path)
+    return Base(start.path.resolve(), start.fingerprint())
+
+
+def found_again(kept: Mapping[str, str], run: Path, other: str | None) -> Base:
+    """What a checkpoint tells of, where it was, or where it is beside the run.
+
+    Args:
+        kept: what it tells, as of `Base.told`.
+        run: the folder of the run.
+        other: where it may be too.
+
+    Raises:
+        UserError: it is in none of these places, or no longer the same.
+    """
+    places = [Path(kept["path"]), run / kept["from_run"], *([Path(other)] if other else [])]
+    for place in dict.fromkeys(places):
+        if place.exists() and (base := base_at(place)).fingerprint == kept["fingerprint"]:
+            return base
+    raise UserError(
+        f"the run compares with the network that was in {kept['path']}, which is gone or has changed: put back what "
+        "was there, or start anew without --ckpt_path"
+    )
+
+
+def base_for(start: str, transforms: Iterable[Transform] | None) -> Base | None:
     """The base of a network that starts there; none without an adapter, when all of it is kept."""
-    return Base(start.path.resolve(), start.fingerprint()) if adapter_of(transforms or ()) else None
+    return base_at(start) if adapter_of(transforms or ()) else None
 
 
 def names_of_base(network: Network) -> set[str]:
@@ -47,8 +89,7 @@ def keep_learned(checkpoint: dict[str, Any], network: Network, base: Base, run: 
     given = names_of_base(network)
     state = checkpoint["state_dict"]
     checkpoint["state_dict"] = {name: tensor for name, tensor in state.items() if name not in given}
-    way = os.path.relpath(base.path, run.resolve())
-    checkpoint[BASE] = {"path": str(base.path), "from_run": way, "fingerprint": base.fingerprint}
+    checkpoint[BASE] = base.told(run)
 
 
 def check_base(checkpoint: dict[str, Any], base: Base | None) -> None:

@@ -108,15 +108,17 @@ class Classification(Task):
             }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps the names of the classes."""
+        """Keeps the names of the classes too."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint["classes"] = self.classes
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Compares the names of the classes.
+        """Compares the names of the classes too.
 
         Raises:
             UserError: they are others.
         """
+        super().on_load_checkpoint(checkpoint)
         if (kept := checkpoint.get("classes")) != self.classes:
             raise UserError(
                 f"the checkpoint knows the classes {', '.join(kept or ['of none'])}, but the rows to train on have "

@@ -1,24 +1,29 @@
 """Preference optimization: make the chosen one of two answers likelier than the rejected one."""
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
-from lmkit.data.examples.roles import CHOSEN, REJECTED
+from lmkit.data.examples.roles import CHOSEN, MISMATCHED, REJECTED
 from lmkit.data.examples.trees import Trees
 from lmkit.errors import UserError
 from lmkit.losses import DPO, Completions, PreferenceLoss, chunked_log_probabilities
 from lmkit.network import Decoder
 from lmkit.optim import Schedule, WarmupCosine
+from lmkit.tasks.beside import Base, base_at, found_again
 from lmkit.tasks.fitting import check_preferences
 from lmkit.tasks.references import Reference
 from lmkit.tasks.stored_reference import Stored
 from lmkit.tasks.task import Task
 from lmkit.tasks.trees import read_trees, tell_completions
 from lmkit.transforms import Transform
+
+REFERENCE = "reference"
+"""Where a checkpoint says which network the run compares with."""
 
 
 class PreferenceOptimization(Task):
@@ -61,29 +66,70 @@ class PreferenceOptimization(Task):
         if chunk < 1:
             raise UserError(f"chunk is {chunk}: give the number of tokens whose logits may exist at once, 1 or more")
         self.chunk, self.preference_loss = chunk, preference_loss or DPO()
+        if reference is not None and not self.preference_loss.needs_reference:
+            raise UserError(
+                f"{type(self.preference_loss).__name__} compares with no reference, but model.reference is "
+                f"{type(reference).__name__}: leave that out (--model.reference=null), or choose DPO, IPO or KTO"
+            )
         self._reference = reference or Stored()
+        self._begun: Base | None = None
+        self._compared: dict[str, str] | None = None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Says too which network the run compares with."""
+        super().on_save_checkpoint(checkpoint)
+        if self._begun is not None:
+            checkpoint[REFERENCE] = self._begun.told(Path(self.trainer.default_root_dir))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps which network the run was compared with, to be found again before the first step."""
+        super().on_load_checkpoint(checkpoint)
+        self._compared = checkpoint.get(REFERENCE)
 
     def on_fit_start(self) -> None:
         """Looks whether loss and data fit each other, and has the reference be at hand."""
         check_preferences(self.preference_loss, self._datamodule)
         if self.preference_loss.needs_reference:
+            self._begun = self._found()
             self._reference.begin(self)
+
+    @property
+    def reference_key(self) -> str | None:
+        """What tells the reference's weights from others, once the run has begun; none for those that are drawn."""
+        return self._begun and self._begun.fingerprint
+
+    def _found(self) -> Base | None:
+        """The network to compare with: that of the checkpoint which is gone on from, or where the run starts."""
+        if self._compared is not None:
+            found = found_again(self._compared, Path(self.trainer.default_root_dir), self.origin)
+            self.origin = str(found.path)
+            return found
+        return None if self.origin is None else base_at(self.origin)
 
     def on_validation_start(self) -> None:
         """The same for a run that only measures."""
         if self.trainer.state.fn != "fit":
             self.on_fit_start()
 
-    on_test_start = on_predict_start = on_validation_start
+    on_test_start = on_validation_start
 
     def loss(self, batch: Trees) -> tuple[Tensor, Tensor]:
         """The loss summed over the pairs, or judged completions, and their number."""
         sums, tokens = self.log_probabilities(self.network, batch)
         reference = self._reference.sums(self, batch) if self.preference_loss.needs_reference else None
-        completions = Completions(sums, tokens, reference, batch.roles)
+        completions = self._with_divergence(Completions(sums, tokens, reference, batch.roles))
         losses = self.preference_loss(completions)
         self._note(completions)
         return losses.sum(), torch.tensor(len(losses), device=losses.device)
+
+    def _with_divergence(self, completions: Completions) -> Completions:
+        """Tells, and logs, how far the network is from the reference by completions of other prompts on all ranks."""
+        if not self.preference_loss.needs_mismatched or completions.reference is None:
+            return completions
+        ratios = completions.log_ratios().detach()[completions.roles == MISMATCHED]
+        total, count = self._add_up(torch.stack([ratios.sum(), ratios.new_tensor(len(ratios))]))
+        self.note("divergence", ratios.sum(), ratios.new_tensor(len(ratios)))
+        return completions._replace(divergence=total / count.clamp(min=1))
 
     def log_probabilities(self, network: Decoder, trees: Trees) -> tuple[Tensor, Tensor]:
         """The log-probability of each completion in nats (C), and its number of tokens (C)."""
@@ -115,7 +161,8 @@ class PreferenceOptimization(Task):
             self.note(f"log_probability_{name}", sums[mine].sum(), count)
             self.note(f"tokens_{name}", tokens[mine].sum(), count)
         if completions.reference is not None:
-            self.note("kl", (sums - completions.reference).sum(), tokens.sum())
+            judged = completions.roles != MISMATCHED
+            self.note("kl", (sums - completions.reference)[judged].sum(), tokens[judged].sum())
         if self.preference_loss.paired:
             margins = by_role["chosen"] - by_role["rejected"]
             self.note("margin", margins.sum(), torch.tensor(len(margins), device=margins.device))

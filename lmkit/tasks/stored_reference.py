@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from lmkit.data.corpus.identity import identity
 from lmkit.data.examples.trees import Trees
 from lmkit.data.prepare import cache_root
-from lmkit.hf.start import start_from
 from lmkit.network import Decoder
 from lmkit.tasks.references import Reference, starting_network
 
@@ -113,9 +112,8 @@ def _keep(table: NDArray[np.float32], file: Path) -> None:
 
 def _key(task: Any, fingerprint: str) -> str:
     """What the log-probabilities depend on: the start, the network, the examples, and the precision."""
-    start = start_from(task.origin).fingerprint() if task.origin else None
     changed = [identity(transform) for transform in task.transforms if transform.changes == "network"]
-    parts = [start, described(task.network), changed, fingerprint, str(task.trainer.precision)]
+    parts = [task.reference_key, described(task.network), changed, fingerprint, str(task.trainer.precision)]
     return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 
@@ -129,4 +127,12 @@ def described(network: nn.Module) -> list[Any]:
 
 
 def _is_option(key: str, value: Any) -> bool:
-    return key != "training" and isinstance(value, bool | int | float | str | None)
+    return key != "training" and _is_plain(value)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(map(_is_plain, value.values()))
+    return isinstance(value, bool | int | float | str | None)

@@ -104,7 +104,7 @@ class Task(LightningModule):
         """Builds the network, fills it if it starts from another, and transforms it."""
         self.network = self.started(self.init_from)
         if self.init_from is not None:
-            self._base = base_for(start_from(self.init_from), self.transforms)
+            self._base = base_for(self.init_from, self.transforms)
 
     def started(self, start: str | None) -> Network:
         """A network, filled from a start if there is one, and transformed."""

@@ -53,7 +53,7 @@ class Teacher:
             return
         if self._k > used:
             raise UserError(f"top_k is {self._k}, but there are {used} token ids: give fewer, such as 32")
-        parts = [start.fingerprint(), self._k, self._temperature, used, str(task.trainer.precision)]
+        parts = [start.fingerprint(), start.recipe, self._k, self._temperature, used, str(task.trainer.precision)]
         name = blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
         self._kept = KeptTopK(cache_root() / "teachers" / name, self._k, used)
 

@@ -182,3 +182,29 @@ def test_a_preference_loss_needs_something_to_compare_with(base):
     code, _, errors = base(*DPO)
     assert code == 2
     assert "equal" in errors or "same" in errors
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_beside_the_reference_that_it_began_with(base):
+    """Though another run has taken the name that it started from; and it does not where that reference is gone."""
+    command = [*DPO, "--model.init_from=runs/sft", "--name=on"]
+    assert base(*command)[0] == 0
+    began = Path("runs/sft/version_0")
+    assert base(*SFT, "--data.seed=1")[0] == 0
+    assert Path("runs/sft/version_1").exists()
+    longer = [*command, "--trainer.max_steps=6", "--ckpt_path=last"]
+    last = "runs/on/version_0/checkpoints/last.ckpt"
+    told = read(last)["reference"]
+    assert base(*longer)[0] == 0
+    assert read(last)["reference"] == told
+    assert Path(told["path"]).is_relative_to(began.resolve())
+    shutil.rmtree(began)
+    code, _, errors = base(*longer, "--trainer.max_steps=8")
+    assert code == 2
+    assert f"the run compares with the network that was in {told['path']}, which is gone" in errors
+
+
+def test_a_reference_that_no_loss_asks_for_is_told(base):
+    code, _, errors = base(*DPO, "--model.preference_loss=SimPO", "--model.reference=FrozenCopy")
+    assert code == 2
+    assert "SimPO compares with no reference, but model.reference is FrozenCopy: leave that out" in errors

@@ -41,7 +41,7 @@ def sigmoid(x):
 
 def pairs(completions):
     """Of each pair the log-probability, the log-ratio and the tokens of the chosen, and the same of the rejected."""
-    own, tokens, reference, roles = (part.tolist() for part in completions)
+    own, tokens, reference, roles = (part.tolist() for part in completions[:4])
     rows = [(p, p - r, n, role) for p, n, r, role in zip(own, tokens, reference, roles, strict=True)]
     chosen, rejected = ([row[:3] for row in rows if row[3] == role] for role in (CHOSEN, REJECTED))
     return [*zip(chosen, rejected, strict=True)]
@@ -96,7 +96,7 @@ def test_gradients_are_those_of_small_differences(loss):
 
 def test_kto_is_its_formula_for_each_that_is_judged():
     completions = made()
-    own, _, reference, roles = (part.tolist() for part in completions)
+    own, _, reference, roles = (part.tolist() for part in completions[:4])
     ratios = [p - r for p, r in zip(own, reference, strict=True)]
     others = [x for x, role in zip(ratios, roles, strict=True) if role == MISMATCHED]
     for shift in (0.0, -20.0):  # the mean of the others is above 0 by one and below by the other
@@ -113,11 +113,25 @@ def test_kto_is_its_formula_for_each_that_is_judged():
     assert sum(others) / 3 - 20 < 0 < sum(others) / 3
 
 
+def test_kto_does_not_depend_on_how_a_batch_is_split():
+    """Where each part is told the mean of all, before it is clamped."""
+    completions = made()
+    ratios, roles = completions.log_ratios().detach(), completions.roles
+    told = ratios[roles == MISMATCHED].mean()
+    pieces = []
+    for number in range(4):
+        some = torch.cat([torch.nonzero(roles == role)[number::4, 0] for role in (CHOSEN, REJECTED, MISMATCHED)])
+        pieces.append(KTO()(Completions(*(part[some] for part in completions[:4]), told)).sum())
+    torch.testing.assert_close(sum(pieces), KTO()(completions).sum())
+    below = completions._replace(divergence=torch.tensor(-1.0))
+    torch.testing.assert_close(KTO()(below), KTO()(completions._replace(divergence=torch.tensor(0.0))))
+
+
 def test_kto_takes_any_number_of_either():
     completions = made()
     for role in (CHOSEN, REJECTED):
         kept = completions.roles != role
-        found = KTO()(Completions(*(part[kept] for part in completions)))
+        found = KTO()(Completions(*(part[kept] for part in completions[:4])))
         assert found.shape == (4,)
         judged = completions.roles[completions.roles != MISMATCHED]
         torch.testing.assert_close(found, KTO()(completions)[judged != role])
@@ -137,14 +151,15 @@ def test_kto_takes_any_number_of_either():
     ids=lambda x: type(x).__name__,
 )
 def test_rewards_are_what_the_paper_says(loss, reward):
-    own, tokens, reference, _ = completions = made()
+    completions = made()
+    own, tokens, reference = completions[:3]
     found = loss.rewards(completions)
     torch.testing.assert_close(found, reward(own.detach(), reference, tokens))
     assert not found.requires_grad
 
 
 def test_low_precision_is_widened_first():
-    own, tokens, reference, roles = made(torch.bfloat16)
+    own, tokens, reference, roles, _ = made(torch.bfloat16)
     for loss in (DPO(), IPO(), KTO(), SimPO(), ORPO(), CPO()):
         found = loss(Completions(own, tokens, reference, roles))
         assert found.dtype == torch.float32
@@ -167,10 +182,10 @@ def test_what_is_lacking_is_told():
         DPO()(completions._replace(reference=None))
     some = completions.roles != MISMATCHED
     with pytest.raises(UserError, match="KTO finds 8 completions and none of another prompt"):
-        KTO()(Completions(*(part[some] for part in completions)))
+        KTO()(Completions(*(part[some] for part in completions[:4])))
     some[0] = False
     with pytest.raises(UserError, match="3 chosen and 4 rejected completions are no pairs"):
-        SimPO()(Completions(*(part[some] for part in completions)))
+        SimPO()(Completions(*(part[some] for part in completions[:4])))
 
 
 @pytest.mark.parametrize(
