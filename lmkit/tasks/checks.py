@@ -170,3 +170,13 @@ def check_finite(what: str, value: Tensor, step: int) -> None:
             f"the {what} no longer finite at optimizer step {step}: lower the learning rate or clip by "
             "trainer.gradient_clip_val, and go on from an earlier checkpoint by --ckpt_path"
         )
+
+
+def check_chunk(chunk: int) -> None:
+    """Looks at how many tokens' logits may exist at once.
+
+    Raises:
+        UserError: it is not 1 or more.
+    """
+    if chunk < 1:
+        raise UserError(f"chunk is {chunk}: give the number of tokens whose logits may exist at once, 1 or more")

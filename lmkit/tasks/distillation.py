@@ -15,6 +15,7 @@ from lmkit.losses import Divergence, ForwardKL, between_logits, between_top_k, c
 from lmkit.losses.chunks import wide
 from lmkit.network import Decoder
 from lmkit.optim import Schedule, WarmupCosine
+from lmkit.tasks.checks import check_chunk
 from lmkit.tasks.task import Task
 from lmkit.tasks.teachers import Teacher
 from lmkit.tasks.token_losses import row_losses
@@ -62,8 +63,7 @@ class Distillation(Task):
         top_k: int | None = None,
     ) -> None:
         super().__init__(network, optimizer, schedule, compile, transforms, init_from)
-        if chunk < 1:
-            raise UserError(f"chunk is {chunk}: give the number of tokens whose logits may exist at once, 1 or more")
+        check_chunk(chunk)
         if not 0 < weight <= 1:
             raise UserError(f"weight is {weight}: give the divergence's share of the loss, above 0 and at most 1")
         if top_k is not None and top_k < 1:

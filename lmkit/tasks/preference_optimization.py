@@ -15,6 +15,7 @@ from lmkit.losses import DPO, Completions, PreferenceLoss, chunked_log_probabili
 from lmkit.network import Decoder
 from lmkit.optim import Schedule, WarmupCosine
 from lmkit.tasks.beside import Base, base_at, found_again
+from lmkit.tasks.checks import check_chunk
 from lmkit.tasks.fitting import check_preferences
 from lmkit.tasks.references import Reference
 from lmkit.tasks.stored_reference import Stored
@@ -63,8 +64,7 @@ class PreferenceOptimization(Task):
         reference: Reference | None = None,
     ) -> None:
         super().__init__(network, optimizer, schedule, compile, transforms, init_from)
-        if chunk < 1:
-            raise UserError(f"chunk is {chunk}: give the number of tokens whose logits may exist at once, 1 or more")
+        check_chunk(chunk)
         self.chunk, self.preference_loss = chunk, preference_loss or DPO()
         if reference is not None and not self.preference_loss.needs_reference:
             raise UserError(

@@ -7,10 +7,10 @@ from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
 from lmkit.data.packing import IGNORE, Batch
-from lmkit.errors import UserError
 from lmkit.network import Decoder, FurtherHeads
 from lmkit.network.further_heads import shifted
 from lmkit.optim import Schedule, WarmupCosine
+from lmkit.tasks.checks import check_chunk
 from lmkit.tasks.task import Task
 from lmkit.tasks.token_losses import row_losses, token_loss
 from lmkit.transforms import Transform
@@ -45,8 +45,7 @@ class Pretraining(Task):
         init_from: str | None = None,
     ) -> None:
         super().__init__(network, optimizer, schedule, compile, transforms, init_from)
-        if chunk < 1:
-            raise UserError(f"chunk is {chunk}: give the number of tokens whose logits may exist at once, 1 or more")
+        check_chunk(chunk)
         self.chunk = chunk
         self.multi_token: FurtherHeads | None = None
         self._multi_token = multi_token

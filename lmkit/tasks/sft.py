@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
 from lmkit.data.packing import Batch
-from lmkit.errors import UserError
 from lmkit.network import Decoder
 from lmkit.optim import Schedule, WarmupCosine
+from lmkit.tasks.checks import check_chunk
 from lmkit.tasks.task import Task
 from lmkit.tasks.token_losses import of_targets, row_losses, token_loss
 from lmkit.transforms import Transform
@@ -42,8 +42,7 @@ class SFT(Task):
         init_from: str | None = None,
     ) -> None:
         super().__init__(network, optimizer, schedule, compile, transforms, init_from)
-        if chunk < 1:
-            raise UserError(f"chunk is {chunk}: give the number of tokens whose logits may exist at once, 1 or more")
+        check_chunk(chunk)
         self.chunk = chunk
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -55,7 +55,7 @@ class Teacher:
             raise UserError(f"top_k is {self._k}, but there are {used} token ids: give fewer, such as 32")
         parts = [start.fingerprint(), start.recipe, self._k, self._temperature, used, str(task.trainer.precision)]
         name = blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
-        self._kept = KeptTopK(cache_root() / "teachers" / name, self._k, used)
+        self._kept = KeptTopK(cache_root() / "teachers" / f"{name}.sqlite", self._k, used)
 
     def network(self, task: Any) -> Decoder:
         """The network, on the device and in the precision of the run, read when it is first needed.
@@ -84,20 +84,15 @@ class Teacher:
         tokens (N, k) and their ids (N, k).
         """
         if self._kept is None:
-            return (_of_targets(self.network(task)(batch.inputs, batch.documents), batch.targets),)
+            return (self.network(task)(batch.inputs, batch.documents)[batch.targets != IGNORE],)
         return self._kept.of(batch, lambda rows: self._likeliest(task, rows))
 
     def _likeliest(self, task: Any, batch: Batch) -> tuple[Tensor, Tensor]:
         network, used, k = self.network(task), self._kept.used, self._k or 0  # type: ignore[union-attr]
-        states = _of_targets(network(batch.inputs, batch.documents), batch.targets)
+        states = network(batch.inputs, batch.documents)[batch.targets != IGNORE]
         told = [top_k(network.logits(some)[:, :used], k, self._temperature) for some in states.split(self._chunk)]
         values, ids = (torch.cat(part) for part in zip(*told, strict=True))
         return values, ids
-
-
-def _of_targets(hidden: Tensor, targets: Tensor) -> Tensor:
-    """Hidden states (B, T, D) of the tokens that have a target (N, D)."""
-    return hidden[targets != IGNORE]
 
 
 def check_same_tokens(path: str, teachers: Tokenizer, own: Tokenizer) -> None:

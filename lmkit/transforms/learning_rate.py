@@ -10,7 +10,8 @@ from lmkit.transforms.transform import Transform
 
 
 class LearningRate(Transform):
-    """Multiplies the optimizer's learning rate, for all that learns or for what patterns name; listed behind what puts
+    """Multiplies the optimizer's learning rate, for all of the network that learns or for what patterns name (the head
+    that a classifier has beside it learns at the optimizer's own); listed behind what puts
     it in or freezes the rest. Adapters want some ten times the rate at which all of a network would learn (Schulman
     and Thinking Machines Lab 2025, LoRA Without Regret), whatever that is.
 

@@ -1,6 +1,7 @@
 """Distillation: the loss is what its parts are by hand, and what a teacher has said once need not be said again."""
 
 import csv
+import sqlite3
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -101,7 +102,7 @@ def test_all_of_the_likeliest_tokens_are_all(built):
 
 
 def test_what_was_said_is_not_said_again(tmp_path):
-    kept, batch, asked = KeptTopK(tmp_path / "kept", 3, 280), drawn(), []
+    kept, batch, asked = KeptTopK(tmp_path / "kept/said.sqlite", 3, 280), drawn(), []
 
     def say(rows):
         asked.append(rows.inputs)
@@ -110,7 +111,7 @@ def test_what_was_said_is_not_said_again(tmp_path):
 
     first = kept.of(Batch(*(part[1:] for part in batch)), say)
     whole = kept.of(batch, say)
-    again = KeptTopK(tmp_path / "kept", 3, 280).of(batch, say)
+    again = KeptTopK(tmp_path / "kept/said.sqlite", 3, 280).of(batch, say)
     assert [len(rows) for rows in asked] == [1, 1]  # the third row has no target
     assert torch.equal(asked[1], batch.inputs[:1])
     alone = say(batch)
@@ -121,11 +122,16 @@ def test_what_was_said_is_not_said_again(tmp_path):
     joined = batch._replace(documents=None)
     kept.of(joined, say)
     assert len(asked[-1]) == 2  # what a row may see decides what is said
-    (file, *_) = sorted(path for path in kept.folder.rglob("*") if path.is_file())
-    file.write_bytes(file.read_bytes()[:-1])
+    with sqlite3.connect(kept.file) as database:
+        database.execute("UPDATE said SET numbers = substr(numbers, 2) WHERE name = (SELECT min(name) FROM said)")
     kept.of(batch, say)
     kept.of(joined, say)
-    assert len(asked[-1]) == 1  # a damaged file is none
+    assert len(asked[-1]) == 1  # what is damaged is none
+    damaged = tmp_path / "damaged/said.sqlite"
+    damaged.parent.mkdir()
+    damaged.write_bytes(b"no database")
+    with pytest.raises(UserError, match=r"kept in .*damaged.said\.sqlite, but .*: make room, or remove that file"):
+        KeptTopK(damaged, 3, 280).of(batch, say)
 
 
 def test_a_teacher_of_other_tokens_or_shorter_rows_is_refused(built, started):
