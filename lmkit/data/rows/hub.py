@@ -6,9 +6,9 @@ from typing import Any
 
 from lmkit.data.corpus.kinds import Item
 from lmkit.data.rows.kinds import Row, RowSource
-from lmkit.data.rows.packages import package
 from lmkit.data.rows.parquet_files import without_nulls
 from lmkit.errors import UserError
+from lmkit.extra import needed
 
 
 class HubRows(RowSource):
@@ -27,7 +27,7 @@ class HubRows(RowSource):
 
     def rows(self) -> Iterator[Row]:
         """Yields the rows of the split, mappings in them without nulls."""
-        datasets, number = package("datasets", str(self), "datasets"), 0
+        datasets, number = needed("datasets", str(self), "datasets"), 0
         try:
             for values in self._opened(datasets):
                 number += 1
@@ -49,7 +49,7 @@ class HubRows(RowSource):
                     f"{self} has no files in {folder}: give the folder of a data set, and one of its splits"
                 )
             return [Item(name, stat.st_size, stat.st_mtime_ns) for name, stat in sorted(files)]
-        hub = package("huggingface_hub", str(self), "datasets")
+        hub = needed("huggingface_hub", str(self), "datasets")
         try:
             return [Item(self.name, 0, str(hub.HfApi().dataset_info(self.name).sha))]
         except Exception as error:
