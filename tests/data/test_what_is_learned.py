@@ -137,6 +137,15 @@ def test_answers_that_lose_an_empty_thought_are_found(template, text):
     ]
 
 
+def test_a_token_behind_the_whole_conversation_is_no_part_of_it(template):
+    text = (
+        HEAD + "{{ m.content }}<|end|>" + FOOT.replace("{% endif %}", "{% else %}{{ eos_token }}{% endif %}")
+    )  # Phi 3's
+    made = template(text, end_of_turn="<|end|>")
+    text, spans = made.mark([user("a"), assistant("one"), user("b"), assistant("two")], eos_token="[as it ends]")
+    assert [text[start:end] for start, end in spans] == ["one<|end|>", "two<|end|>"]
+
+
 def test_a_prompt_that_opens_a_thought_is_answered_where_the_conversation_goes_on(template):
     made = template(BARE, end_of_turn="<|im_end|>")
     talk = [user("a"), assistant("<t one"), user("b"), assistant("two")]

@@ -46,12 +46,11 @@ def _find(text: str, values: Mapping[str, Any], number: int, whole: str, end: st
     """
     bare, before = (_beginning(text, values, number, prompts) for prompts in (False, True))
     after = _beginning(text, values, number + 1, False)
-    head = (
-        before
-        if after.startswith(before)
-        else _shared(before, after, _beginning(text, _probed(values, number), number + 1, False))
-    )
-    if not head.startswith(bare):
+    head = before
+    if not after.startswith(before):
+        head = _shared(before, after, _beginning(text, _probed(values, number), number + 1, False))
+    asked = len(_shared(bare, before))  # all that was said; some templates end it by another token without a prompt
+    if len(head) < asked:
         return None
     if not _until(after, len(head), end):
         raise MarksLost(f"of message {number + 1} it writes nothing")
@@ -62,8 +61,8 @@ def _find(text: str, values: Mapping[str, Any], number: int, whole: str, end: st
         return len(head), len(head) + len(said)
     message = values["messages"][number]
     own = [str(message.get(key) or "").strip() for key in ("content", "reasoning_content")]
-    told = end is not None and kept.endswith(end) and head.startswith(bare) and said.endswith(kept)
-    if told and (kept == said or all(part in kept for part in own)):
+    found = end is not None and kept.endswith(end) and said.endswith(kept) and len(head) >= asked
+    if found and (kept == said or all(part in kept for part in own)):
         return len(head), len(head) + len(kept)
     return None
 
