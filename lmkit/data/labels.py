@@ -104,7 +104,7 @@ class Sorted(Maker):
         too_long: what becomes of those that do not.
     """
 
-    kind, pieces, numbers, noun, train_on = Labelled, 1, 1, "texts", "all"
+    kind, pieces, numbers, noun = Labelled, 1, 1, "texts"
 
     def __init__(self, context: int, too_long: Literal["cut", "drop"]) -> None:
         self.context, self.too_long = context, too_long
