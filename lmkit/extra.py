@@ -15,7 +15,7 @@ def needed(package: str, purpose: str, extra: str = "hf") -> Any:
 
     Args:
         package: its name.
-        purpose: what needs it, as the beginning of a sentence.
+        purpose: what needs it, as the beginning of a sentence: "a.parquet is Parquet, which".
         extra: of lmkit, which brings it.
 
     Raises:
@@ -26,7 +26,7 @@ def needed(package: str, purpose: str, extra: str = "hf") -> Any:
     try:
         return import_module(package)
     except ModuleNotFoundError as error:
-        if error.name is None or not package.startswith(error.name):
-            raise
         name = package.partition(".")[0]
+        if (error.name or "").partition(".")[0] != name:
+            raise
         raise UserError(f"{purpose} needs the package {name}: pip install 'lmkit[{extra}]'") from error

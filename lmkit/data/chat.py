@@ -10,10 +10,10 @@ from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 
 from lmkit.data.chat_templates import ChatTemplate
-from lmkit.data.chat_templates.dialect import Marked
-from lmkit.data.chat_templates.encoder import ChatEncoder, Encoded, TrainOn
-from lmkit.data.conversations import Conversation, RowFormat
+from lmkit.data.chat_templates.encoder import ChatEncoder, Encoded, Lesson
+from lmkit.data.conversations import Conversation, Messages, RowFormat
 from lmkit.data.corpus.sources import STANDARD_LIBRARY
+from lmkit.data.examples.answers import bytes_learned
 from lmkit.data.examples.best_fit import best_fit
 from lmkit.data.examples.maker import Example, Maker
 from lmkit.data.examples.module import ConversationData
@@ -22,6 +22,8 @@ from lmkit.data.examples.store import ExampleStore
 from lmkit.data.packing import IGNORE, Batch
 from lmkit.data.rows import RowSource, StandardLibraryChats, row_source_of
 from lmkit.errors import UserError
+
+TrainOn = Literal["assistant", "last", "all"]
 
 
 class Chat(ConversationData):
@@ -105,26 +107,38 @@ class Turns(Maker):
     def __init__(self, context: int, train_on: TrainOn, too_long: Literal["cut", "drop"]) -> None:
         self.context, self.train_on, self.too_long = context, train_on, too_long
 
-    def marked(self, encoder: ChatEncoder, value: Conversation) -> list[Marked]:
+    def marked(self, encoder: ChatEncoder, value: Conversation) -> list[Lesson]:
         """See `Maker`."""
-        return [encoder.mark(value.messages, value.tools)]
+        return [self._lesson(encoder, value.messages, value)]
 
     def example(
-        self, encoder: ChatEncoder, value: Conversation, texts: Sequence[Marked], encoded: Sequence[Encoded]
+        self, encoder: ChatEncoder, value: Conversation, texts: Sequence[Lesson], encoded: Sequence[Encoded]
     ) -> Example:
         """See `Maker`."""
         whole = _learnable(encoded[0])
         if len(whole.ids) - 1 <= self.context:
-            return Example([whole], _bytes(texts[0], encoder, self.train_on))
+            return Example([whole], self._bytes(texts[0], encoder))
         ends = [n for n, message in enumerate(value.messages, 1) if message["role"] == "assistant"]
         for end in reversed(ends[:-1] if self.too_long == "cut" else []):
-            text = encoder.mark(value.messages[:end], value.tools)
-            (part,) = map(_learnable, encoder.encode([text], self.train_on))
+            lesson = self._lesson(encoder, value.messages[:end], value)
+            (part,) = map(_learnable, encoder.encode([lesson]))
             if len(part.ids) - 1 <= self.context:
-                return Example([part], _bytes(text, encoder, self.train_on), cut=True)
+                return Example([part], self._bytes(lesson, encoder), cut=True)
         raise UserError(
             f"the conversation has {len(whole.ids)} tokens, and a row takes {self.context}: give a longer data.context"
         )
+
+    def _lesson(self, encoder: ChatEncoder, messages: Messages, value: Conversation) -> Lesson:
+        """What of these messages is to learn."""
+        answers = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
+        lesson = encoder.mark(messages, value.tools, answers[-1] if self.train_on == "last" and answers else 0)
+        if self.train_on == "all":
+            return lesson._replace(spans=((0, len(lesson.text)),), rewritten=0)
+        return lesson
+
+    def _bytes(self, lesson: Lesson, encoder: ChatEncoder) -> int:
+        """Bytes of the text that is learned, without the tokens by which turns end."""
+        return len(lesson.text.encode()) if self.train_on == "all" else bytes_learned(lesson, encoder)
 
 
 class PackedRows:
@@ -182,11 +196,3 @@ def _learnable(encoded: Encoded) -> Encoded:
         raise UserError("nothing of the conversation is learned: let the assistant say something")
     end = int(learned[-1]) + 2
     return Encoded(encoded.ids[:end], encoded.trained[:end])
-
-
-def _bytes(text: Marked, encoder: ChatEncoder, train_on: TrainOn) -> int:
-    """Bytes of the text that is learned, without the tokens by which turns end."""
-    if train_on == "all":
-        return len(text.text.encode())
-    spans = text.spans[-1:] if train_on == "last" else text.spans
-    return sum(len(text.text[a:b].removesuffix(encoder.end_of_turn).encode()) for a, b in spans)

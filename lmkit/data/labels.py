@@ -7,8 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 
-from lmkit.data.chat_templates.dialect import Marked
-from lmkit.data.chat_templates.encoder import ChatEncoder, Encoded
+from lmkit.data.chat_templates.encoder import ChatEncoder, Encoded, Lesson
 from lmkit.data.conversations import Labelled, RowFormat
 from lmkit.data.corpus.sources import STANDARD_LIBRARY
 from lmkit.data.examples.maker import Example, Maker
@@ -105,7 +104,7 @@ class Sorted(Maker):
         too_long: what becomes of those that do not.
     """
 
-    kind, pieces, numbers, noun, train_on = Labelled, 1, 1, "texts", "all"
+    kind, pieces, numbers, noun = Labelled, 1, 1, "texts"
 
     def __init__(self, context: int, too_long: Literal["cut", "drop"]) -> None:
         self.context, self.too_long = context, too_long
@@ -129,12 +128,12 @@ class Sorted(Maker):
         """The names of the classes."""
         return {"classes": [*self._classes]}
 
-    def marked(self, encoder: ChatEncoder, value: Labelled) -> list[Marked]:
+    def marked(self, encoder: ChatEncoder, value: Labelled) -> list[Lesson]:
         """See `Maker`."""
         return [encoder.text(value.text)]
 
     def example(
-        self, encoder: ChatEncoder, value: Labelled, texts: Sequence[Marked], encoded: Sequence[Encoded]
+        self, encoder: ChatEncoder, value: Labelled, texts: Sequence[Lesson], encoded: Sequence[Encoded]
     ) -> Example:
         """See `Maker`."""
         if str(value.label) not in self._classes:

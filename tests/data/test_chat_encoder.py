@@ -56,12 +56,13 @@ def test_what_is_learned_is_what_the_assistant_says(encoder):
     said = [text.strip() if trims else text for text in said]
     space = " " if type(encoder.template).__name__ in ("Plain", "JinjaFile") else ""
     wanted = [f"{space}{text}{encoder.end_of_turn}" for text in said]
-    for train_on, texts in (("assistant", wanted), ("last", wanted[-1:])):
-        (encoded,) = encoder.encode([encoder.mark(TALK)], train_on)
+    for since, texts in ((0, wanted), (len(TALK) - 1, wanted[-1:])):
+        (encoded,) = encoder.encode([encoder.mark(TALK, since=since)])
         learned = encoder.tokenizer.decode(encoded.ids[encoded.trained].tolist(), skip_special_tokens=False)
         assert learned == "".join(texts)
         assert encoder.stops[0] in encoded.ids[encoded.trained]
-    (encoded,) = encoder.encode([encoder.mark(TALK)], "all")
+    lesson = encoder.mark(TALK)
+    (encoded,) = encoder.encode([lesson._replace(spans=((0, len(lesson.text)),))])
     assert encoded.trained.all()
 
 

@@ -26,6 +26,7 @@ from lmkit.data.conversations import (
     read,
 )
 from lmkit.data.conversations.finding import FORMATS
+from lmkit.data.conversations.reading import LOOKED
 from lmkit.data.rows import RowFiles
 from lmkit.errors import UserError
 
@@ -193,6 +194,22 @@ def test_keys_of_no_format_are_told_with_those_of_each(tmp_path: Path) -> None:
         find_format({}, Labelled)
     with pytest.raises(UserError, match=r"has the keys conversation, but a Conversation is read by"):
         find_format({"conversation": [{"input": "Hi", "output": "Yes"}]}, Conversation)
+
+
+def test_odd_rows_before_the_first_of_a_format_are_faults(tmp_path: Path) -> None:
+    odd, good = {"foo": 1}, {"messages": [user("Hi"), assistant("Yes")]}
+    faults = Faults()
+    source = written(tmp_path, "{", *[odd] * (LOOKED - 1), good, odd, good)
+    found = [*read(source, None, None, faults, Conversation)]
+    assert [row.where for row, _ in found] == [f"a.jsonl, row {LOOKED + number}" for number in (1, 3)]
+    assert faults.rows == LOOKED + 1
+    assert any(f"{LOOKED} rows left out, first a.jsonl, row 2: " in line for line in faults.lines())
+    with pytest.raises(UserError, match="row 2: it has"):
+        [*read(written(tmp_path, good, odd), None, None, Faults(strict=True), Conversation)]
+    with pytest.raises(UserError, match="row 1: "):
+        [*read(written(tmp_path, odd, good), None, None, Faults(strict=True), Conversation)]
+    with pytest.raises(UserError, match="row 1: it has the keys foo, but a Conversation is read by"):
+        [*read(written(tmp_path, *[odd] * LOOKED, good), None, None, Faults(), Conversation)]
 
 
 def test_columns_mend_names_that_differ(tmp_path: Path) -> None:

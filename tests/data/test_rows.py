@@ -226,6 +226,76 @@ def test_without_a_network_it_is_told_that_the_hub_cannot_be_reached(monkeypatch
         assert str(caught.value).endswith("or the folder of a copy that save_to_disk wrote")
 
 
+class Hub:
+    """Stands for the hub: tells a commit or raises, and notes what it is asked."""
+
+    def __init__(self, answer: str | Exception) -> None:
+        self.answer, self.asked, self.read = answer, 0, list[dict[str, Any]]()
+        self.HfApi = lambda: self
+
+    def dataset_info(self, name: str) -> "Hub":
+        self.asked += 1
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        self.sha = self.answer
+        return self
+
+    def load_dataset(self, **given: Any) -> list[dict[str, Any]]:
+        self.read.append(given)
+        return ROWS
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    monkeypatch.setenv("LMKIT_CACHE", str(tmp_path / "cache"))
+    for name in ("LOCAL_RANK", "SLURM_LOCALID"):
+        monkeypatch.delenv(name, raising=False)
+    made = Hub("a" * 40)
+    for name in ("datasets", "huggingface_hub"):
+        monkeypatch.setitem(sys.modules, name, made)
+    return made
+
+
+def test_the_commit_is_asked_for_once_and_is_what_is_read(hub: Hub) -> None:
+    source = HubRows("org/data", config="en")
+    key = source.key()
+    hub.answer = "b" * 40
+    assert values(source) == ROWS
+    assert source.key() == key
+    assert pickle.loads(pickle.dumps(source)).key() == key
+    assert hub.asked == 1
+    given = {"path": "org/data", "name": "en", "split": "train", "streaming": True, "revision": "a" * 40}
+    assert hub.read == [given]
+    assert HubRows("org/data", config="en").key() != key
+
+
+def test_other_processes_of_a_machine_take_the_commit_of_the_first(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = HubRows("org/data").key()
+    hub.answer = "b" * 40
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert HubRows("org/data").key() == key
+    assert hub.asked == 1
+    assert HubRows("org/other").key() != key  # which the first has not read
+
+
+def test_without_the_hub_the_commit_that_was_read_last_is_taken(hub: Hub) -> None:
+    hub.answer = ConnectionError("no route")
+    with pytest.raises(UserError, match=r"data set org/data \(train\) could not be loaded \(ConnectionError: no route"):
+        HubRows("org/data").key()
+    hub.answer = "a" * 40
+    key = HubRows("org/data").key()
+    hub.answer = ConnectionError("no route")
+    with pytest.warns(
+        match=r"could not be asked for org/data \(ConnectionError: no route\): its commit aaaaaaaaaaaa is"
+    ):
+        assert HubRows("org/data").key() == key
+    gone = ConnectionError("404")
+    gone.response = type("Response", (), {"status_code": 404})()  # type: ignore[attr-defined]
+    hub.answer = gone
+    with pytest.raises(UserError, match="could not be loaded"):
+        HubRows("org/data").key()
+
+
 @pytest.mark.parametrize(
     ("module", "make", "extra"),
     [("datasets", "HubRows('x')", "datasets"), ("pyarrow", "RowFiles('a.parquet')", "parquet")],

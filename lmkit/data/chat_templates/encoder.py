@@ -1,13 +1,13 @@
 """Conversations as token ids: a chat template together with a tokenizer that knows its tokens."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from lmkit.data.chat_templates.borders import BorderedTokenizer
 from lmkit.data.chat_templates.conversation import check_spelling
 from lmkit.data.chat_templates.dialect import Marked
 from lmkit.data.chat_templates.kept import kept, plain
@@ -15,7 +15,22 @@ from lmkit.data.chat_templates.kind import ChatTemplate
 from lmkit.errors import UserError
 
 Messages = Sequence[Mapping[str, Any]]
-TrainOn = Literal["assistant", "last", "all"]
+
+
+class Lesson(NamedTuple):
+    """A text, and what of it is learned.
+
+    Attributes:
+        text: a conversation, or any.
+        spans: start and end of what is learned, in characters, the end not included; in order, without overlap.
+        borders: where the assistant begins to say something, whether it is learned or not.
+        rewritten: answers that are not learned, because the template changes them as more messages come.
+    """
+
+    text: str
+    spans: tuple[tuple[int, int], ...]
+    borders: tuple[int, ...] = ()
+    rewritten: int = 0
 
 
 class Encoded(NamedTuple):
@@ -63,6 +78,7 @@ class ChatEncoder:
         needed = [*template.special_tokens, template.end_of_turn or self.eos]
         self.tokenizer.add_special_tokens([token for token in dict.fromkeys(needed) if token not in special])
         self._special = [*dict.fromkeys([*special, *needed])]
+        self._bordered = BorderedTokenizer(self.tokenizer)
         turn = self.tokenizer.token_to_id(template.end_of_turn or self.eos)
         self.stops: tuple[int, ...] = tuple(dict.fromkeys([turn, end_of_document]))
 
@@ -72,26 +88,38 @@ class ChatEncoder:
         return self.template.end_of_turn or self.eos
 
     def prompt(self, messages: Messages, tools: Messages | None = None) -> list[int]:
-        """The ids (T) of a conversation that the assistant is to go on with.
+        """The ids (T) of a conversation that the assistant is to go on with, as `encode` gives those before an answer.
 
         Raises:
             UserError: it is no conversation that the template can write.
         """
         check_spelling(messages, tools, self._special)
         text = self.template.render(messages, tools, True, self.bos, self.eos)
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
+        (tokens,) = self._bordered.encode([(text, self._borders(messages, tools, text))])
+        ids: list[int] = tokens.ids.tolist()
         return ids
 
-    def mark(self, messages: Messages, tools: Messages | None = None) -> Marked:
-        """A conversation as text, and what of that the assistant says.
+    def mark(self, messages: Messages, tools: Messages | None = None, since: int = 0) -> Lesson:
+        """A conversation as text, and what of that is learned: what the assistant says.
+
+        Args:
+            messages: of the conversation.
+            tools: that the assistant may call.
+            since: the number of messages at its beginning of which nothing is learned.
 
         Raises:
-            UserError: it is no conversation that the template can write, or it spells a special token.
+            UserError: it is no conversation that the template can write, it spells a special token, or what is learned
+                cannot be told from what is not.
         """
         check_spelling(messages, tools, self._special)
-        return self.template.mark(messages, tools, False, self.bos, self.eos)
+        text, spans = self.template.mark(messages, tools, False, self.bos, self.eos)
+        learned = spans[self._spans_of(messages[:since], tools, Marked(text, spans)) :] if since else spans
+        rewritten = 0
+        if not self.template.tells:  # each answer that is found has one span
+            rewritten = sum(message["role"] == "assistant" for message in messages[since:]) - len(learned)
+        return Lesson(text, learned, tuple(start for start, _ in spans), rewritten)
 
-    def text(self, text: str) -> Marked:
+    def text(self, text: str) -> Lesson:
         """A text as it stands, which is no conversation.
 
         Raises:
@@ -102,35 +130,42 @@ class ChatEncoder:
                 f"the text spells {spelt[0]}, which the tokenizer would take for the token: take it out, or leave the "
                 "row out"
             )
-        return Marked(text, ())
+        return Lesson(text, ())
 
-    def encode(self, marked: Sequence[Marked], train_on: TrainOn = "assistant") -> list[Encoded]:
-        """Marked conversations as tokens, those of transformers, except where one would lie across the border of a
-        prompt and its answer: there the text is cut, as it is when an answer is generated.
+    def encode(self, lessons: Sequence[Lesson]) -> list[Encoded]:
+        """Texts as tokens, those of transformers, except that what comes before an answer is encoded as `prompt` does.
 
-        Args:
-            marked: texts of conversations, with the spans to learn.
-            train_on: the assistant's turns, the last of them, or all tokens.
+        Raises:
+            UserError: a text has to be cut there, and the tokenizer would put something before the rest.
         """
-        encodings = self.tokenizer.encode_batch([text for text, _ in marked], add_special_tokens=False)
-        found = []
-        for (text, spans), encoding in zip(marked, encodings, strict=True):
-            ids, offsets = np.array(encoding.ids, np.int64), np.array(encoding.offsets, np.int64).reshape(-1, 2)
-            if _across(offsets, spans):
-                ids, offsets = self._cut(text, spans)
-            found.append(Encoded(ids, _trained(offsets[:, 0], spans, train_on)))
-        return found
-
-    def _cut(self, text: str, spans: Sequence[tuple[int, int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Ids and offsets of a text that is cut where a span begins."""
-        borders = [0, *(start for start, _ in spans), len(text)]
-        pieces = [(start, text[start:end]) for start, end in pairwise(borders)]
-        encodings = self.tokenizer.encode_batch([piece for _, piece in pieces], add_special_tokens=False)
-        offsets = [
-            np.array(encoding.offsets, np.int64).reshape(-1, 2) + start
-            for encoding, (start, _) in zip(encodings, pieces, strict=True)
+        found = self._bordered.encode([(lesson.text, lesson.borders) for lesson in lessons])
+        return [
+            Encoded(ids, _trained(places[:, 0], lesson.spans))
+            for lesson, (ids, places) in zip(lessons, found, strict=True)
         ]
-        return np.concatenate([np.array(encoding.ids, np.int64) for encoding in encodings]), np.concatenate(offsets)
+
+    def _spans_of(self, beginning: Messages, tools: Messages | None, whole: Marked) -> int:
+        """How many spans of a conversation are of its beginning; a message may have none, or several.
+
+        Raises:
+            UserError: the template writes the beginning's otherwise.
+        """
+        text, spans = self.template.mark(beginning, tools, True, self.bos, self.eos)
+        before = [text[start:end] for start, end in spans]
+        if before != [whole.text[start:end] for start, end in whole.spans[: len(spans)]]:
+            raise UserError(
+                f"{self.template.name} changes what the assistant says in the first {len(beginning)} messages as more "
+                "come, so that it cannot be told from what is learned: leave the row out, or choose another template"
+            )
+        return len(spans)
+
+    def _borders(self, messages: Messages, tools: Messages | None, text: str) -> tuple[int, ...]:
+        """Where answers begin in a prompt."""
+        try:
+            marked = self.template.mark(messages, tools, True, self.bos, self.eos)
+        except UserError:  # it does not tell: nothing can have been trained by it, so that any tokens will do
+            return ()
+        return tuple(start for start, _ in marked.spans) if marked.text == text else ()
 
     def plain(self) -> dict[str, Any]:
         """What a checkpoint keeps, so that `of` makes the same with the tokenizer's text and the end of a document."""
@@ -146,17 +181,9 @@ class ChatEncoder:
         return cls(kept(data["template"]), tokenizer, end_of_document, data["bos"], data["eos"])
 
 
-def _across(offsets: NDArray[np.int64], spans: Sequence[tuple[int, int]]) -> bool:
-    """Whether a token begins before a span and ends within it."""
-    starts, ends = offsets[:, 0], offsets[:, 1]
-    return any(bool(((starts < start) & (ends > start)).any()) for start, _ in spans)
-
-
-def _trained(starts: NDArray[np.int64], spans: Sequence[tuple[int, int]], train_on: TrainOn) -> NDArray[np.bool_]:
-    """Which tokens are learned: those that begin within what the assistant says."""
-    if train_on == "all":
-        return np.ones(len(starts), np.bool_)
+def _trained(starts: NDArray[np.int64], spans: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
+    """Which tokens are learned: those that begin within what is."""
     trained = np.zeros(len(starts), np.bool_)
-    for first, last in spans[-1:] if train_on == "last" else spans:
+    for first, last in spans:
         trained |= (starts >= first) & (starts < last)
     return trained

@@ -49,6 +49,12 @@ class ChatTemplate(ABC):
         """What errors call it."""
         return f"the chat template {type(self).__name__}"
 
+    @property
+    def tells(self) -> bool:
+        """Whether it has generation blocks, which tell what the assistant says."""
+        with told(self.name):
+            return dialect.tells_generation(self.text)
+
     def render(
         self,
         messages: Sequence[Mapping[str, Any]],
@@ -95,7 +101,7 @@ class ChatTemplate(ABC):
         if not eos_token and "eos_token" in self.text:
             raise UserError(f"{self.name} ends turns by eos_token, but none is given: give the tokenizer's")
         with told(self.name):
-            if dialect.tells_generation(self.text):
+            if self.tells:
                 return dialect.mark(self.text, values)
             return mark_by_beginnings(self.text, values, self.end_of_turn or eos_token)
 
@@ -103,7 +109,7 @@ class ChatTemplate(ABC):
         """A short conversation as it is written, what of that is trained, and which tokens it takes."""
         messages = [message for message in EXAMPLE if message["role"] in self.roles]
         text, spans = self.render(messages, eos_token="<eos>"), tuple[tuple[int, int]]()
-        if self._tells():
+        if self.tells:
             text, spans = self.mark(messages, eos_token="<eos>")
         trained = ", ".join(repr(text[start:end]) for start, end in spans)
         return (
@@ -133,7 +139,3 @@ class ChatTemplate(ABC):
         if taken := [name for name in variables or {} if name in {*values, "bos_token", "eos_token"}]:
             raise UserError(f"variables has {', '.join(taken)}: give that by the parameter of this name")
         return {"documents": None, **(variables or {}), **values}
-
-    def _tells(self) -> bool:
-        with told(self.name):
-            return dialect.tells_generation(self.text)

@@ -1,6 +1,7 @@
 """Reads a source of rows as conversations, or what else is asked for, and counts the rows that are none."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, TypeVar
 
 from lmkit.data.conversations.faults import Faults
@@ -10,6 +11,9 @@ from lmkit.data.conversations.turns import ROLES, check_turns
 from lmkit.data.conversations.values import Conversation, Judged, Labelled, Preference
 from lmkit.data.rows.kinds import Row, RowSource
 from lmkit.errors import UserError
+
+LOOKED = 100
+"""Rows that may have the keys of no format before one has: a few odd ones end no run, no large file is read in vain."""
 
 T = TypeVar("T", Conversation, Preference, Judged, Labelled)
 
@@ -26,23 +30,24 @@ def read(
 
     Args:
         source: where the rows come from.
-        format: how they are read; none finds that out by the keys of the first row.
+        format: how they are read; none finds that out by the keys of the first row that has those of one.
         columns: own names of keys, each with the format's: {"question": "prompt"}.
         faults: counts the rows that are left out, or raises at the first.
         kind: what is needed: `Conversation`, `Preference`, `Judged`, `Labelled`, or any of several.
         roles: who may speak, as the chat template says.
 
     Raises:
-        UserError: no format has the keys of the first row, no row has one of the columns, or no row is left.
+        UserError: no format has the keys of the first rows, no row has one of the columns, or no row is left.
     """
     names: dict[str, str] = dict(columns or {})
     unseen, kept = {*names}, 0
     check_format(format, names, kind)
-    for row in source.rows():
+    rows = source.rows()
+    if format is None:
+        format, rows = _found(rows, names, faults, kind)
+    for row in rows:
         found = None
         values = rename(row.values, names) if names else row.values
-        if format is None and row.fault is None:
-            format = _first(row, values, kind)
         with faults.row(row):
             found = _meant(row, values, format, roles)
         if unseen:
@@ -68,13 +73,28 @@ def _meant(row: Row, values: dict[str, Any], format: RowFormat | None, roles: Se
     return found
 
 
-def _first(row: Row, values: dict[str, Any], kind: Kinds) -> RowFormat:
-    """The format by the first row.
+def _found(
+    rows: Iterator[Row], names: dict[str, str], faults: Faults, kind: Kinds
+) -> tuple[RowFormat | None, Iterator[Row]]:
+    """The format by the first row that has the keys of one, and all rows; none where all rows are broken.
 
     Raises:
-        UserError: there is none, which is nothing to count: all rows would be left out.
+        UserError: no row has, which is nothing to count: all would be left out.
     """
-    try:
-        return find_format(values, kind)
-    except UserError as error:
-        raise UserError(f"{row.where}: {error}") from error
+    ahead, odd = list[Row](), list[UserError]()
+    for row in rows:
+        ahead.append(row)
+        if row.fault is not None:
+            continue
+        try:
+            return find_format(rename(row.values, names), kind), chain(ahead, rows)
+        except UserError as error:
+            odd.append(UserError(f"{row.where}: {error}"))
+        if len(odd) == LOOKED:
+            break
+    if not odd:
+        return None, iter(ahead)
+    for row in ahead:
+        if row.fault is not None:
+            faults.add(row.where, row.fault)
+    raise odd[0]

@@ -6,8 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lmkit.data.chat_templates.dialect import Marked
-from lmkit.data.chat_templates.encoder import ChatEncoder, Encoded
+from lmkit.data.chat_templates.encoder import ChatEncoder, Encoded, Lesson
 from lmkit.data.conversations import Messages
 from lmkit.data.examples.maker import Example, Maker
 from lmkit.errors import UserError
@@ -32,18 +31,17 @@ class Answers(Maker):
         """The numbers of a row."""
         return ()
 
-    def marked(self, encoder: ChatEncoder, value: Any) -> list[Marked]:
+    def marked(self, encoder: ChatEncoder, value: Any) -> list[Lesson]:
         """See `Maker`."""
-        before = sum(message["role"] == "assistant" for message in value.prompt)  # whose answers are not learned
-        texts = [encoder.mark([*value.prompt, *answer], value.tools) for answer in self.answers(value)]
-        return [Marked(text, spans[before:]) for text, spans in texts]
+        prompt = value.prompt  # whose answers are not learned
+        return [encoder.mark([*prompt, *answer], value.tools, len(prompt)) for answer in self.answers(value)]
 
-    def example(self, encoder: ChatEncoder, value: Any, texts: Sequence[Marked], encoded: Sequence[Encoded]) -> Example:
+    def example(self, encoder: ChatEncoder, value: Any, texts: Sequence[Lesson], encoded: Sequence[Encoded]) -> Example:
         """See `Maker`."""
         pieces = split(encoded)
         longest = len(pieces[0].ids) + max(len(piece.ids) for piece in pieces[1:])
         if longest <= self.context:
-            return Example(pieces, sum(_bytes(text, encoder) for text in texts), self.told(value))
+            return Example(pieces, sum(bytes_learned(text, encoder) for text in texts), self.told(value))
         shorter = _without_oldest(value.prompt) if self.too_long == "cut" else None
         if shorter is None:
             raise UserError(
@@ -88,5 +86,7 @@ def _without_oldest(prompt: Messages) -> Messages | None:
     return (*prompt[: asked[0]], *prompt[asked[1] :])
 
 
-def _bytes(text: Marked, encoder: ChatEncoder) -> int:
-    return sum(len(text.text[a:b].removesuffix(encoder.end_of_turn).encode()) for a, b in text.spans)
+def bytes_learned(lesson: Lesson, encoder: ChatEncoder) -> int:
+    """Bytes of the text that is learned, without the tokens by which turns end."""
+    said = (lesson.text[start:end] for start, end in lesson.spans)
+    return sum(len(text.removesuffix(encoder.end_of_turn).encode()) for text in said)

@@ -4,8 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from lmkit.data.chat_templates.dialect import Marked
-from lmkit.data.chat_templates.encoder import ChatEncoder, Encoded, TrainOn
+from lmkit.data.chat_templates.encoder import ChatEncoder, Encoded, Lesson
 
 
 class Example(NamedTuple):
@@ -35,8 +34,6 @@ class Maker(ABC):
     """Of each example beside its pieces."""
     noun: ClassVar[str]
     """What the examples are called, many of them."""
-    train_on: TrainOn = "assistant"
-    """Tokens to learn."""
 
     def values(self, value: Any) -> Iterable[Any]:
         """What a row means, as one or more values of which each is an example."""
@@ -50,7 +47,7 @@ class Maker(ABC):
         return {}
 
     @abstractmethod
-    def marked(self, encoder: ChatEncoder, value: Any) -> list[Marked]:
+    def marked(self, encoder: ChatEncoder, value: Any) -> list[Lesson]:
         """The texts of a row.
 
         Raises:
@@ -58,7 +55,7 @@ class Maker(ABC):
         """
 
     @abstractmethod
-    def example(self, encoder: ChatEncoder, value: Any, texts: Sequence[Marked], encoded: Sequence[Encoded]) -> Example:
+    def example(self, encoder: ChatEncoder, value: Any, texts: Sequence[Lesson], encoded: Sequence[Encoded]) -> Example:
         """The example of a row, given its texts and their tokens.
 
         Raises:

@@ -43,7 +43,7 @@ class Making:
         (folder / "encoder.json").write_text(json.dumps({**self._encoder.plain(), "end_of_document": end}))
         self._sides = ("train", "validation")
         self._writers = {name: self._writer(name) for name in self._sides}
-        self._facts = {name: {"cut": 0, "bytes": 0, "learned": 0} for name in self._sides}
+        self._facts = {name: {"cut": 0, "rewritten": 0, "bytes": 0, "learned": 0} for name in self._sides}
 
     def run(self) -> None:
         """Reads all rows and writes their examples.
@@ -75,7 +75,7 @@ class Making:
         faults = Faults(strict=False)
         for row, value in self._to_train(faults, bare):
             with faults.row(row):
-                yield from (text for text, _ in self._maker.marked(bare, value))
+                yield from (lesson.text for lesson in self._maker.marked(bare, value))
 
     def _to_train(self, faults: Faults, encoder: ChatEncoder) -> Iterator[tuple[Row, Any]]:
         """The rows to train on."""
@@ -96,14 +96,12 @@ class Making:
             for row, value in some:
                 with self._faults.row(row):
                     written.append((row, value, self._maker.marked(self._encoder, value)))
-            encoded = iter(
-                self._encoder.encode([text for _, _, texts in written for text in texts], self._maker.train_on)
-            )
+            encoded = iter(self._encoder.encode([text for _, _, texts in written for text in texts]))
             for row, value, texts in written:
                 tokens = [*islice(encoded, len(texts))]
                 with self._faults.row(row):
                     example = self._maker.example(self._encoder, value, texts, tokens)
-                    self._keep(example, self._side(row, value, side))
+                    self._keep(example, self._side(row, value, side), sum(lesson.rewritten for lesson in texts))
 
     @property
     def _source_side(self) -> str | None:
@@ -115,10 +113,11 @@ class Making:
         held = side is None and _is_held_out(group, self._wanted.validation_fraction)
         return side or ("validation" if held else "train")
 
-    def _keep(self, example: Example, side: str) -> None:
+    def _keep(self, example: Example, side: str, rewritten: int) -> None:
         self._writers[side].add(example.pieces, example.numbers)
         facts, first = self._facts[side], example.pieces[0].trained
         facts["cut"] += example.cut
+        facts["rewritten"] += rewritten
         facts["bytes"] += example.bytes
         facts["learned"] += sum(int(piece.trained.sum()) for piece in example.pieces) - int(first[0])  # has no past
 

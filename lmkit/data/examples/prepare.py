@@ -31,6 +31,11 @@ def prepare_examples(wanted: ExamplePreparation) -> Path:
     for store in (train, validation):
         if cut := store.facts["cut"]:
             rank_zero_info(f"  {cut} of the {wanted.maker.noun} in {store.folder.name} are cut, being too long")
+        if rewritten := store.facts["rewritten"]:
+            rank_zero_warn(
+                f"  {rewritten} answers in {store.folder.name} are not learned: the chat template changes them as more "
+                "messages come, as where thoughts are left out"
+            )
     for line in train.facts["faults"]:
         rank_zero_warn(f"  {line}")
     return folder

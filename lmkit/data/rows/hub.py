@@ -1,14 +1,16 @@
 """Rows of data sets in Hugging Face's format: from the hub, or from a folder."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lmkit.data.corpus.kinds import Item
+from lmkit.data.rows.commits import commit_of
 from lmkit.data.rows.kinds import Row, RowSource
-from lmkit.data.rows.packages import package
 from lmkit.data.rows.parquet_files import without_nulls
 from lmkit.errors import UserError
+from lmkit.extra import needed
 
 
 class HubRows(RowSource):
@@ -27,7 +29,7 @@ class HubRows(RowSource):
 
     def rows(self) -> Iterator[Row]:
         """Yields the rows of the split, mappings in them without nulls."""
-        datasets, number = package("datasets", str(self), "datasets"), 0
+        datasets, number = needed("datasets", str(self), "datasets"), 0
         try:
             for values in self._opened(datasets):
                 number += 1
@@ -39,7 +41,7 @@ class HubRows(RowSource):
             raise self._failed(error, f" after {number} rows" if number else "") from error
 
     def listing(self) -> list[Item]:
-        """Of a folder name, size and time of each file; of a data set of the hub its commit, asked for there."""
+        """Of a folder name, size and time of each file; of a data set of the hub the commit that is read."""
         folder = Path(self.name).expanduser()
         if folder.is_dir():
             folder = folder / self.split if (folder / "dataset_dict.json").is_file() else folder
@@ -49,21 +51,26 @@ class HubRows(RowSource):
                     f"{self} has no files in {folder}: give the folder of a data set, and one of its splits"
                 )
             return [Item(name, stat.st_size, stat.st_mtime_ns) for name, stat in sorted(files)]
-        hub = package("huggingface_hub", str(self), "datasets")
-        try:
-            return [Item(self.name, 0, str(hub.HfApi().dataset_info(self.name).sha))]
-        except Exception as error:
-            raise self._failed(error) from error
+        return [Item(self.name, 0, self._commit)]
 
     def __str__(self) -> str:
         return f"the data set {self.name}"
+
+    @cached_property
+    def _commit(self) -> str:
+        """The commit on the hub: one, however often and in however many processes the rows are read."""
+        hub = needed("huggingface_hub", str(self), "datasets")
+        try:
+            return commit_of(self.name, hub)
+        except Exception as error:
+            raise self._failed(error) from error
 
     def _opened(self, datasets: Any) -> Any:
         """What gives the rows of the split as mappings."""
         folder = Path(self.name).expanduser()
         if not is_saved(folder):
-            name = str(folder) if folder.is_dir() else self.name
-            return datasets.load_dataset(name, self.config, split=self.split, streaming=True)
+            where = {"path": str(folder)} if folder.is_dir() else {"path": self.name, "revision": self._commit}
+            return datasets.load_dataset(**where, name=self.config, split=self.split, streaming=True)
         held = datasets.load_from_disk(str(folder))
         if self.config is not None:
             raise UserError(f"config is {self.config!r}, but {self}, which was saved to disk, has none: leave it out")

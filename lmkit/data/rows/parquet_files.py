@@ -5,8 +5,8 @@ from typing import Any
 
 from lmkit.data.corpus.files import SourceFile
 from lmkit.data.rows.kinds import Row
-from lmkit.data.rows.packages import package
 from lmkit.errors import UserError
+from lmkit.extra import needed
 
 _ROWS = 1024  # that are held at a time
 
@@ -17,7 +17,7 @@ def read_parquet(file: SourceFile) -> Iterator[Row]:
     Raises:
         UserError: pyarrow is not installed, or the file is damaged.
     """
-    parquet = package("pyarrow.parquet", f"{file.name} is Parquet, which", "parquet")
+    parquet = needed("pyarrow.parquet", f"{file.name} is Parquet, which", "parquet")
     number = 0
     try:
         with parquet.ParquetFile(file.path) as held:
