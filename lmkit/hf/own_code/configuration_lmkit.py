@@ -24,7 +24,7 @@ class LmkitConfig(PretrainedConfig):
     """
 
     model_type = "lmkit"
-    keys_to_ignore_at_inference = ["past_key_values"]  # noqa: RUF012 (as transformers declares it)
+    keys_to_ignore_at_inference = ["past_key_values", "cache"]  # noqa: RUF012 (as transformers declares it)
 
     def __init__(  # noqa: PLR0913, PLR0917 (a key of the file each)
         self,

@@ -16,6 +16,9 @@ from lmkit.transforms.checkpointing import Recomputed
 if int(__version__.partition(".")[0]) < 5:
     raise ImportError(f"this model needs transformers 5 or later, but {__version__} is installed: install a later one")
 
+PAST = "cache" if "cache" in CausalLMOutputWithPast.__dataclass_fields__ else "past_key_values"
+"""What transformers calls the past: `cache` in its later versions."""
+
 UNKNOWN = ("output_attentions", "output_hidden_states")
 
 
@@ -43,6 +46,7 @@ class LmkitForCausalLM(PreTrainedModel, GenerationMixin):
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
         past_key_values: LmkitPast | None = None,
+        cache: LmkitPast | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
@@ -57,6 +61,7 @@ class LmkitForCausalLM(PreTrainedModel, GenerationMixin):
             attention_mask: 1 for tokens, 0 for padding (B, T); with a past of all columns (B, S).
             position_ids: counting up from 0 in each text of a row, several of which may be packed; none for one text.
             past_key_values: what came before these tokens, as an earlier call gave it; it is extended.
+            cache: the same, as later versions of transformers call it.
             inputs_embeds: not supported.
             labels: ids to predict, each at its own token's place, -100 for none; gives the loss.
             use_cache: whether the past is given back; none for the configuration's answer, and for no in training.
@@ -73,11 +78,12 @@ class LmkitForCausalLM(PreTrainedModel, GenerationMixin):
             use_cache = self.config.use_cache and labels is None and not self.training
         past: Any
         loss: Any
-        hidden, past = self._read(tokens, attention_mask, position_ids, past_key_values, use_cache)
+        before = past_key_values if cache is None else cache
+        hidden, past = self._read(tokens, attention_mask, position_ids, before, use_cache)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.network.logits(hidden[:, kept])
         loss = None if labels is None else self._loss(logits, labels, kwargs.get("num_items_in_batch"))
-        output = CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=past)
+        output = CausalLMOutputWithPast(loss=loss, logits=logits, **{PAST: past})
         as_object = self.config.return_dict if return_dict is None else return_dict
         return output if as_object else output.to_tuple()
 

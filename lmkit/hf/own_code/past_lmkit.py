@@ -25,7 +25,7 @@ class Group(NamedTuple):
 
 
 class LmkitPast:
-    """What `past_key_values` is.
+    """What `past_key_values`, or `cache`, is.
 
     Args:
         network: whose past it is.
