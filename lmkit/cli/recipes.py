@@ -18,12 +18,14 @@ class Recipes(NamedTuple):
         plugins: the plugins of all recipes and of the command line, files as absolute paths.
         arguments: the command line without its `--plugins`.
         init_from: where the network is to start; none if nowhere.
+        has_network: whether the network is told of, by a recipe or an option.
     """
 
     name: str
     plugins: list[str]
     arguments: list[str]
     init_from: str | None = None
+    has_network: bool = True
 
 
 def read_recipes(arguments: Sequence[str]) -> Recipes:
@@ -56,16 +58,22 @@ def read_recipes(arguments: Sequence[str]) -> Recipes:
         rest.insert(1, "--model=Pretraining")  # whose network has all the parts that help may be asked for
     elif not paths and "--model" not in options and any(option.startswith("--model.") for option in options):
         raise UserError("no recipe is named whose parts to change: give one, as in --config recipes/gpt-small.yaml")
-    return Recipes(name, list(dict.fromkeys(plugins)), rest, _init_from(paths, rest))
+    has_network = any("network" in _options_of_model(path) for path in paths) or "--model.network" in options
+    return Recipes(name, list(dict.fromkeys(plugins)), rest, _init_from(paths, rest), has_network)
+
+
+def _options_of_model(path: Path) -> dict[str, Any]:
+    """What a recipe says of the task's options."""
+    model = _read(path).get("model")
+    options = model.get("init_args") if isinstance(model, dict) else None
+    return options if isinstance(options, dict) else {}
 
 
 def _init_from(paths: Sequence[Path], arguments: Sequence[str]) -> str | None:
     """What `model.init_from` is, by the last of the recipes and options that say it."""
     found = None
     for path in paths:
-        model = _read(path).get("model")
-        options = model.get("init_args") if isinstance(model, dict) else None
-        found = options.get("init_from", found) if isinstance(options, dict) else found
+        found = _options_of_model(path).get("init_from", found)
     for number, argument in enumerate(arguments):
         option, given, value = argument.partition("=")
         if option == "--model.init_from":

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from tokenizers import Tokenizer
 
 from lmkit.cli.recipes import Recipes
@@ -23,7 +23,8 @@ from lmkit.errors import UserError
 from lmkit.hf.start import start_from
 from lmkit.hf.start_kind import Start
 from lmkit.hf.tokens.files import TokenizerFiles, write
-from lmkit.registry import build
+from lmkit.registry import build, classes
+from lmkit.transforms import Adapter, Transform
 
 ROWS = 64
 """The number of a network's token ids is raised to a multiple of it, which matrix products like."""
@@ -33,9 +34,13 @@ LEADING = ("-c", "--config", "--model")
 
 
 def start_of(recipes: Recipes) -> Start | None:
-    """Where the network starts; a run that goes on from its checkpoint needs that no more."""
+    """Where the network starts; a run that goes on from its checkpoint, and is told its network, needs that no more.
+
+    Raises:
+        UserError: nothing can start from there.
+    """
     goes_on = any(argument.partition("=")[0] == "--ckpt_path" for argument in recipes.arguments)
-    if recipes.init_from is None or (goes_on and not Path(recipes.init_from).exists()):
+    if recipes.init_from is None or (goes_on and recipes.has_network and not Path(recipes.init_from).exists()):
         return None
     start = start_from(recipes.init_from)
     for note in start.notes:
@@ -93,6 +98,18 @@ def _take_tokenizer(data: Any, start: Start) -> None:
         _check_same_tokens(options["tokenizer"], start.tokenizer())
 
 
+def _warn_of_frozen_rows(transforms: Sequence[Any]) -> None:
+    """Tells where an adapter leaves the rows of new tokens as they begin, the one that ends a turn among them."""
+    for part in transforms:
+        name = part.class_path.rpartition(".")[2]
+        if issubclass(classes(Transform).get(name, Transform), Adapter) and not part.init_args.get("also"):
+            rank_zero_warn(
+                f"{name} leaves the new tokens' rows of the embedding as they begin, so that the network hardly learns "
+                'to end a turn: have them learn by its option also: ["embedding.*"] (and "head.*", where the head is '
+                "not tied), or choose the template Plain, which needs no new token"
+            )
+
+
 def _make_room(model: Any, data: Any) -> None:
     """Gives the network rows for the tokens that a chat template of the recipe writes, and its start does not know.
 
@@ -112,6 +129,7 @@ def _make_room(model: Any, data: Any) -> None:
             f"{template.name} writes tokens that the network does not know: its vocab_size of {network['vocab_size']} "
             f"becomes {rows}"
         )
+        _warn_of_frozen_rows(model.init_args.get("transforms") or [])
         network["vocab_size"] = rows
 
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -28,7 +29,7 @@ from lmkit.tasks.gradients import DIVISOR, settle_gradients
 from lmkit.tasks.regulation import after_step, figures, side_loss
 from lmkit.tasks.tally import Tally
 from lmkit.tasks.token_losses import tell_rows
-from lmkit.transforms import Transform, transformed
+from lmkit.transforms import Transform, learned_of, transformed
 from lmkit.transforms.merging import check_loaded
 
 
@@ -143,8 +144,15 @@ class Task(LightningModule):
             check_data(self.network, self._datamodule, self.ids_needed(self._datamodule))
         if self._trainer is not None and self._trainer.state.fn == "fit":
             check_trainer(self._trainer)
+            self._tell_learned()
         if self._compile:
             compile_blocks(self)
+
+    def _tell_learned(self) -> None:
+        """Says how much of the network learns, where that is not all."""
+        learned, whole = learned_of(self.network)
+        if learned < whole:
+            rank_zero_info(f"{learned:,} of the network's {whole:,} parameters learn ({learned / whole:.2%})")
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Takes a checkpoint's weights.

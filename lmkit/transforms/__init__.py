@@ -12,7 +12,7 @@ from lmkit.transforms.lora import LoRA
 from lmkit.transforms.lora_plus import LoRAPlus
 from lmkit.transforms.nf4 import NF4
 from lmkit.transforms.pissa import PiSSA
-from lmkit.transforms.transform import Transform, transformed
+from lmkit.transforms.transform import Transform, learned_of, transformed
 
 __all__ = [
     "IA3",
@@ -28,5 +28,6 @@ __all__ = [
     "LoRAPlus",
     "PiSSA",
     "Transform",
+    "learned_of",
     "transformed",
 ]

@@ -1,11 +1,14 @@
 """The kind of transforms: from a network to a network, listed in a recipe and done in that order."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import ClassVar, Literal
+
+from torch import nn
 
 from lmkit.errors import UserError
 from lmkit.network import Network
+from lmkit.transforms.four_bit_linear import PREFIX, FourBitLinear
 
 
 class Transform(ABC):
@@ -26,6 +29,19 @@ class Transform(ABC):
         It may be on the meta device, where mistakes are looked for and costs are counted: no decision may depend on the
         numbers in its tensors, and a part that is added is made on the device and in the dtype of what it is added to.
         """
+
+
+def learned_of(network: nn.Module) -> tuple[int, int]:
+    """How many parameters of a network learn, and how many it has, those that are kept in four bits among them."""
+    codes = {name: part for name, part in network.named_modules() if isinstance(part, FourBitLinear)}
+    packed = sum(part.in_features * part.out_features for part in codes.values())
+    plain = [p for name, p in network.named_parameters() if not _is_code(name, codes)]
+    return sum(p.numel() for p in plain if p.requires_grad), packed + sum(p.numel() for p in plain)
+
+
+def _is_code(name: str, codes: Container[str]) -> bool:
+    owner, _, own = name.rpartition(".")
+    return owner in codes and own.startswith(PREFIX)
 
 
 def transformed(network: Network, transforms: Iterable[Transform] | None) -> Network:

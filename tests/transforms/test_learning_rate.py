@@ -1,4 +1,4 @@
-"""Learning rates of their own, by name."""
+"""Learning rates of their own, by name, and how much of a network learns."""
 
 from functools import partial
 
@@ -9,7 +9,7 @@ from torch.optim import SGD
 from lmkit.errors import UserError
 from lmkit.network import Decoder
 from lmkit.optim.groups import apply_factors, decay_by_rank
-from lmkit.transforms import Freeze, LearningRate, LoRA, LoRAPlus, transformed
+from lmkit.transforms import Freeze, Int4, LearningRate, LoRA, LoRAPlus, learned_of, transformed
 
 NETWORK = partial(Decoder, 61, 16, 16, 2, 2)
 
@@ -56,3 +56,14 @@ def test_it_multiplies_the_ratio_of_lora_plus():
 def test_mistakes_are_told(make, message):
     with pytest.raises(UserError, match=message):
         make()
+
+
+def test_what_learns_is_counted_and_four_bits_count_as_numbers():
+    network = NETWORK()
+    whole = sum(parameter.numel() for parameter in network.parameters())
+    assert learned_of(network) == (whole, whole)
+    assert learned_of(Freeze(["*"], ["norm.*"])(NETWORK())) == (network.norm.weight.numel(), whole)
+    pytest.importorskip("torchao")
+    packed = transformed(Decoder(61, 16, 64, 2, 2), [Int4(block=32), LoRA(rank=2)])
+    plain = transformed(Decoder(61, 16, 64, 2, 2), [LoRA(rank=2)])
+    assert learned_of(packed) == learned_of(plain)

@@ -5,6 +5,9 @@ from typing import Any
 
 from lmkit.errors import UserError
 
+ROLES = ("system", "user", "assistant", "tool")
+"""Who may speak; some templates write fewer."""
+
 
 def check_messages(messages: Sequence[Mapping[str, Any]], roles: Sequence[str]) -> None:
     """Looks whether messages are a conversation among these roles.
@@ -25,6 +28,11 @@ def check_messages(messages: Sequence[Mapping[str, Any]], roles: Sequence[str]) 
             came = f"the role {_short(role)}" if "role" in message else f"no role{_others(message)}"
             raise UserError(f"message {number} has {came}: give it a role ({', '.join(roles)}) and a content")
         if role not in roles:
+            if role in ROLES:
+                raise UserError(
+                    f"message {number} has the role {_short(role)}, which the chat template does not write: choose one "
+                    "that does, such as ChatML (--data.template=ChatML)"
+                )
             raise UserError(f"message {number} has the role {_short(role)}: give one of {', '.join(roles)}")
         content = message.get("content")
         if not isinstance(content, str) and not (content is None and message.get("tool_calls")):

@@ -6,7 +6,7 @@ from typing import Any
 
 from lmkit.data.chat_templates import dialect
 from lmkit.data.chat_templates.beginnings import mark_by_beginnings
-from lmkit.data.chat_templates.conversation import check_messages, check_spelling, check_tools
+from lmkit.data.chat_templates.conversation import ROLES, check_messages, check_spelling, check_tools
 from lmkit.data.chat_templates.dialect import Marked
 from lmkit.data.chat_templates.failures import told
 from lmkit.errors import UserError
@@ -32,7 +32,7 @@ class ChatTemplate(ABC):
 
     special_tokens: tuple[str, ...] = ()
     end_of_turn: str | None = None
-    roles: tuple[str, ...] = ("system", "user", "assistant", "tool")
+    roles: tuple[str, ...] = ROLES
     rewrites: bool = False
 
     def __init__(self) -> None:
