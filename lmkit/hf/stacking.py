@@ -1,17 +1,19 @@
 """Adapters put onto a base when it is used: one in place of another, or several, whose changes are added up."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from lmkit import checkpoints
-from lmkit.checkpoints import BASE, KEY
+from lmkit.checkpoints import BASE, KEY, ids_of
 from lmkit.errors import UserError
 from lmkit.hf.adapters import read_adapter
 from lmkit.hf.adapters.foreign import CONFIG
+from lmkit.hf.more_tokens import with_new_rows, with_rows_of
 from lmkit.hf.own_code.write import PREFIX
 from lmkit.hf.start import FromCheckpoint
 from lmkit.hf.tables.anatomy import anatomy_of
@@ -37,7 +39,7 @@ class Learned(NamedTuple):
     """By the names of that network."""
 
 
-def stacked(base: FromCheckpoint, adapters: Iterable[str | Path], plugins: tuple[str, ...] = ()) -> dict[str, Tensor]:
+def stacked(base: FromCheckpoint, adapters: Sequence[str | Path], plugins: tuple[str, ...] = ()) -> dict[str, Tensor]:
     """The tensors of a base with adapters merged in one after another, in float32 as far as they are changed.
 
     Args:
@@ -48,13 +50,31 @@ def stacked(base: FromCheckpoint, adapters: Iterable[str | Path], plugins: tuple
     Raises:
         UserError: one holds no adapter, or is of another base, or does not add up with those before it.
     """
-    begun = base.tensors()
+    ids = ids_of(widest(base, adapters))
+    begun = with_new_rows(base.tensors(), base.blank(ids).state_dict())  # as runs that have more token ids begin
     state, changed = dict(begun), dict[str, Path]()
     for where in map(Path, adapters):
-        foreign = (where / CONFIG).is_file()
+        foreign = _is_foreign(where)
         learned = _from_peft(base, where, begun) if foreign else _from_lmkit(base, where, begun, plugins)
-        _add(learned, base.blank(), begun, state, changed)
+        _add(learned, base.blank(ids), begun, state, changed)
     return state
+
+
+def widest(base: FromCheckpoint, adapters: Sequence[str | Path]) -> Mapping[str, Any]:
+    """What the one of a base and runs beside it keeps under `lmkit` whose network has rows for the most token ids, or
+    else whose tokenizer knows the most: a chat template may write tokens that are new to the base.
+
+    Args:
+        base: a run's or any checkpoint.
+        adapters: runs or checkpoints of lmkit, or folders of peft, which say nothing of it; of two alike the last.
+    """
+    held = [checkpoints.read(checkpoints.find(where)) for where in reversed(adapters) if not _is_foreign(where)]
+    all_kept = [base.kept, *(each[KEY] for each in held if KEY in each)]
+    return max(all_kept, key=lambda kept: (ids_of(kept), Tokenizer.from_str(kept["tokenizer"]).get_vocab_size()))
+
+
+def _is_foreign(where: str | Path) -> bool:
+    return (Path(where) / CONFIG).is_file()
 
 
 def _from_lmkit(base: FromCheckpoint, where: Path, begun: Mapping[str, Tensor], plugins: tuple[str, ...]) -> Learned:
@@ -123,7 +143,7 @@ def _add(
     whole = restored_state(beside_base(names, learned.own, base), learned.transforms)
     adapter: Any = adapter_of(learned.transforms)
     found: dict[str, Tensor] = {}
-    for name, tensor in base_state(whole).items():
+    for name, tensor in with_rows_of(begun, base_state(whole)).items():
         if not torch.equal(tensor.to(begun[name].dtype), begun[name]):  # learned in full, or adjusted by its layer
             found[name] = tensor if name not in changed else state[name] + (tensor - begun[name])
     for module, parts in adapted(whole).items():

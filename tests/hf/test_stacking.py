@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 
+from lmkit import checkpoints
+from lmkit.checkpoints import KEY
 from lmkit.errors import UserError
 from lmkit.hf.adapters import write_adapter
 from lmkit.hf.rebuilding import rebuild
@@ -17,7 +20,7 @@ from lmkit.hf.tables.rules import Rename
 from lmkit.hf.writing import write_model
 from lmkit.transforms.merging import base_state
 from tests.hf.test_beside import MIXED
-from tests.hf.trained import NETWORK, V, logits, part, trained
+from tests.hf.trained import NETWORK, TOKENIZER, V, logits, part, trained
 
 ATTENTION = ["*.attention.[qv]"]
 ONES = {
@@ -140,3 +143,26 @@ def test_a_folder_of_peft_is_taken_too(family, made, tmp_path):
         changes = [each.state_dict()[name] - networks["plain"].state_dict()[name] for each in (found, both)]
         alone = stacked(FromCheckpoint(base), [paths["lora"]])[name] - networks["plain"].state_dict()[name]
         torch.testing.assert_close(changes[1] - changes[0], alone, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("also", [None, ["embedding.*", "head.*"]])
+def test_rows_for_new_tokens_are_those_that_the_run_began_with(made, tmp_path, also):
+    paths = made[1]
+    wide = {**NETWORK, "init_args": {**NETWORK["init_args"], "vocab_size": V + 64}}
+    adapter = part("LoRA", rank=2, also=also)
+    ours, path = trained(tmp_path / "wide", adapter, init_from=paths["plain"], seed=5, network=wide)
+    knowing = Tokenizer.from_str(TOKENIZER)
+    knowing.add_special_tokens(["<|im_start|>"])
+    held = checkpoints.read(path)
+    held[KEY]["tokenizer"] = knowing.to_str()
+    checkpoints.write(held, path, "")
+    found = rebuild(paths["plain"], adapters=[path])
+    assert found.network.logits(found.network(torch.full((1, 2), V + 9))).shape == (1, 2, V + 64)
+    torch.testing.assert_close(logits(found.network), logits(ours), rtol=0, atol=1e-4)
+    tokens = torch.arange(V, V + 20)[None]
+    torch.testing.assert_close(found.network(tokens), ours(tokens), rtol=0, atol=1e-4)
+    assert found.tokenizer.token_to_id("<|im_start|>") == knowing.token_to_id("<|im_start|>")
+    for both in ([paths["pissa"], path], [path, paths["pissa"]]):  # one of which has learned a head of fewer rows
+        state = stacked(FromCheckpoint(paths["plain"]), both)
+        assert state["head.weight"].shape == (V + 64, 16)
+        assert state["embedding.weight"][V:].equal(found.network.state_dict()["embedding.weight"][V:])
