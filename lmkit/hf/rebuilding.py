@@ -11,6 +11,7 @@ from lmkit import checkpoints
 from lmkit.checkpoints import BASE, KEY, ids_of
 from lmkit.data.tokenizer import for_raw_text
 from lmkit.errors import UserError
+from lmkit.hf.heads import check_writes
 from lmkit.hf.more_tokens import with_new_rows
 from lmkit.hf.stacking import stacked, widest
 from lmkit.hf.start import FromCheckpoint, base_of
@@ -41,14 +42,15 @@ def rebuild(path: str | Path, plugins: tuple[str, ...] = (), adapters: Sequence[
         adapters: what was learned beside it, in runs or checkpoints or folders of peft, to be merged in in this order.
 
     Raises:
-        UserError: it was written without a recipe, a plugin it uses is missing, or its base is; or an adapter is not of
-            this base, or does not add up with those before it.
+        UserError: it was written without a recipe, or by a task that writes no text, a plugin it uses is missing, or
+            its base is; or an adapter is not of this base, or does not add up with those before it.
     """
     held = checkpoints.read(path)
     if KEY not in held:
         raise UserError(f"{path} holds no recipe, so that it cannot be rebuilt: it was not written by `lmkit fit`")
     kept = held[KEY]
     load_plugins(plugins or kept["recipe"]["plugins"])
+    check_writes(kept, Path(path), "go on with one here")
     if adapters:
         base = FromCheckpoint(Path(path))
         network, kept = _with_adapters(base, plugins, adapters), widest(base, adapters)

@@ -13,6 +13,7 @@ from lmkit.checkpoints import BASE, KEY, ids_of
 from lmkit.errors import UserError
 from lmkit.hf.adapters import read_adapter
 from lmkit.hf.adapters.foreign import CONFIG
+from lmkit.hf.heads import check_writes
 from lmkit.hf.more_tokens import with_new_rows, with_rows_of
 from lmkit.hf.own_code.write import PREFIX
 from lmkit.hf.start import FromCheckpoint
@@ -88,6 +89,7 @@ def _from_lmkit(base: FromCheckpoint, where: Path, begun: Mapping[str, Tensor], 
     if KEY not in held:
         raise UserError(f"{path} holds no recipe, so that its adapter is not known: it was not written by lmkit")
     load_plugins(plugins or held[KEY]["recipe"]["plugins"])
+    check_writes(held[KEY], path, "be put beside a base that does")
     transforms, own = checkpoints.transforms_of(held[KEY]), checkpoints.weights(held)
     if adapter_of(transforms) is None:
         raise UserError(f"{path} holds a whole network and no adapter: give a run that has one, such as LoRA")

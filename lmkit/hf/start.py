@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lmkit import checkpoints
 from lmkit.checkpoints import BASE, CHAT, KEY
 from lmkit.errors import UserError
+from lmkit.hf.heads import Head, head_of
 from lmkit.hf.importing import IMPORTED, kept_of
 from lmkit.hf.model import Model
 from lmkit.hf.more_tokens import fill_new_rows, known_rows, with_new_rows
@@ -111,6 +112,11 @@ class FromCheckpoint(Start):
     def tokenizer(self) -> TokenizerFiles:
         """See `Start`."""
         return files_of(self.kept, self.recipe["init_args"]["context"])
+
+    @property
+    def head(self) -> Head | None:
+        """See `Start`."""
+        return head_of(self._held)
 
     @property
     def imported(self) -> dict[str, Any] | None:
