@@ -1,6 +1,6 @@
 """Adapters put onto a base when it is used: one in place of another, or several, whose changes are added up."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ from lmkit.network import Decoder, Network
 from lmkit.network.fingerprint import digest_of, fingerprint_of
 from lmkit.registry import load_plugins
 from lmkit.transforms import Transform, transformed
-from lmkit.transforms.four_bit_states import quantized_state, restored_state
+from lmkit.transforms.four_bit_states import four_bits_of, quantized_by, quantized_state, restored_state
 from lmkit.transforms.merging import adapted, adapter_of, base_state, beside_base, merged_into
 
 
@@ -38,6 +38,16 @@ class Learned(NamedTuple):
     """That make a network of the base's recipe one that has places for it; an adapter is among them."""
     own: dict[str, Tensor]
     """By the names of that network."""
+
+
+class Total(NamedTuple):
+    """What a base has become by now."""
+
+    state: dict[str, Tensor]
+    changed: dict[str, Path]
+    """Who has changed a tensor first."""
+    restored: dict[str, Learned]
+    """Who was learned beside the codes of a matrix first, for which their numbers have taken its place."""
 
 
 def stacked(base: FromCheckpoint, adapters: Sequence[str | Path], plugins: tuple[str, ...] = ()) -> dict[str, Tensor]:
@@ -53,12 +63,12 @@ def stacked(base: FromCheckpoint, adapters: Sequence[str | Path], plugins: tuple
     """
     ids = ids_of(widest(base, adapters))
     begun = with_new_rows(base.tensors(), base.blank(ids).state_dict())  # as runs that have more token ids begin
-    state, changed = dict(begun), dict[str, Path]()
+    total = Total(dict(begun), {}, {})
     for where in map(Path, adapters):
         foreign = _is_foreign(where)
         learned = _from_peft(base, where, begun) if foreign else _from_lmkit(base, where, begun, plugins)
-        _add(learned, base.blank(ids), begun, state, changed)
-    return state
+        _add(learned, base.blank(ids), begun, total)
+    return total.state
 
 
 def widest(base: FromCheckpoint, adapters: Sequence[str | Path]) -> Mapping[str, Any]:
@@ -124,28 +134,29 @@ def _from_peft(base: FromCheckpoint, where: Path, begun: Mapping[str, Tensor]) -
 
 
 @torch.no_grad()
-def _add(
-    learned: Learned, network: Network, begun: Mapping[str, Tensor], state: dict[str, Tensor], changed: dict[str, Path]
-) -> None:
+def _add(learned: Learned, network: Network, begun: Mapping[str, Tensor], total: Total) -> None:
     """Adds what has been learned to a state.
 
     Args:
         learned: beside the base.
         network: of the base's recipe, on meta.
         begun: the base's tensors.
-        state: what they have become by now.
-        changed: who has changed a tensor first.
+        total: what they have become by now.
 
     Raises:
         UserError: it does not add up with what has changed a matrix before.
     """
     with torch.device("meta"):
         names = transformed(network, learned.transforms).state_dict()
+    _restore_once(learned, names, total)
+    state, changed = total.state, total.changed
     base = quantized_state(begun, names, learned.transforms)  # beside which it was learned
     whole = restored_state(beside_base(names, learned.own, base), learned.transforms)
     adapter: Any = adapter_of(learned.transforms)
     found: dict[str, Tensor] = {}
     for name, tensor in with_rows_of(begun, base_state(whole)).items():
+        if total.restored.get(name, learned) is not learned:  # by the numbers of the same codes
+            continue
         if not torch.equal(tensor.to(begun[name].dtype), begun[name]):  # learned in full, or adjusted by its layer
             found[name] = tensor if name not in changed else state[name] + (tensor - begun[name])
     for module, parts in adapted(whole).items():
@@ -160,6 +171,21 @@ def _add(
     state |= found
     for name in found:
         changed.setdefault(name, learned.where)
+
+
+def _restore_once(learned: Learned, names: Iterable[str], total: Total) -> None:
+    """Notes beside which codes something was learned, which make other numbers of a matrix, once for all.
+
+    Raises:
+        UserError: something else was learned beside other codes of the same matrix.
+    """
+    for name, method in quantized_by(names, learned.transforms).items():
+        first = total.restored.setdefault(name, learned)
+        if (other := four_bits_of(first.transforms)) is not None and other.spelling != method.spelling:
+            raise UserError(
+                f"{learned.where} was learned beside {name} in four bits by {method.spelling}, but {first.where} by "
+                f"{other.spelling}, and only one of them can be what both are added to: give adapters of one quantizer"
+            )
 
 
 def _exact(tensor: Tensor) -> Tensor:

@@ -21,6 +21,18 @@ def four_bits_of(transforms: Iterable[Transform]) -> FourBits | None:
     return next((transform for transform in transforms if isinstance(transform, FourBits)), None)
 
 
+def quantized_by(names: Iterable[str], transforms: Iterable[Transform]) -> dict[str, FourBits]:
+    """What keeps matrices in four bits, by the names of these matrices in the network as it was.
+
+    Args:
+        names: of a network's tensors, adapted or not.
+        transforms: those of its recipe.
+    """
+    method = four_bits_of(transforms)
+    modules = [name.removesuffix(CODES).removesuffix(BASE.rstrip(".")) for name in names if name.endswith(CODES)]
+    return {f"{module}.weight": method for module in modules} if method is not None else {}
+
+
 def quantized_state(
     state: Mapping[str, Tensor], names: Iterable[str], transforms: Iterable[Transform]
 ) -> dict[str, Tensor]:
@@ -31,12 +43,10 @@ def quantized_state(
         names: of the other's tensors, adapted or not.
         transforms: those of its recipe.
     """
-    quantized, method = {**state}, four_bits_of(transforms)
-    for name in names:
-        if method is not None and name.endswith(CODES):
-            module = name.removesuffix(CODES).removesuffix(BASE.rstrip("."))
-            parts = method.parts(quantized.pop(f"{module}.weight"))
-            quantized |= {f"{module}.{PREFIX}{each}": part for each, part in parts.items()}
+    quantized = {**state}
+    for name, method in quantized_by(names, transforms).items():
+        start = name.removesuffix("weight") + PREFIX
+        quantized |= {f"{start}{each}": part for each, part in method.parts(quantized.pop(name)).items()}
     return quantized
 
 

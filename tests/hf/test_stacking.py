@@ -1,5 +1,6 @@
 """Adapters that are put onto a base when it is used: alone they are what was trained, together they add up."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from lmkit.hf.stacking import stacked
 from lmkit.hf.start import FromCheckpoint
 from lmkit.hf.tables.rules import Rename
 from lmkit.hf.writing import write_model
+from lmkit.transforms import NF4
 from lmkit.transforms.merging import base_state
 from tests.hf.test_beside import MIXED
 from tests.hf.trained import NETWORK, TOKENIZER, V, logits, part, trained
@@ -166,3 +168,26 @@ def test_rows_for_new_tokens_are_those_that_the_run_began_with(made, tmp_path, a
         state = stacked(FromCheckpoint(paths["plain"]), both)
         assert state["head.weight"].shape == (V + 64, 16)
         assert state["embedding.weight"][V:].equal(found.network.state_dict()["embedding.weight"][V:])
+
+
+def test_what_was_quantized_is_restored_once(made, tmp_path):
+    paths, plain = made[1], made[0]["plain"].state_dict()
+    lora = part("LoRA", rank=2)
+    runs = {
+        name: trained(tmp_path / name, quantizer, lora, init_from=paths["plain"], seed=seed)[1]
+        for seed, (name, quantizer) in enumerate({"one": part("NF4"), "two": part("NF4")}.items(), 11)
+    }
+    runs["other"] = trained(tmp_path / "other", part("NF4", block=32), lora, init_from=paths["plain"], seed=13)[1]
+    base = FromCheckpoint(paths["plain"])
+    one, two, both = (stacked(base, [runs[name] for name in names]) for names in (["one"], ["two"], ["one", "two"]))
+    mixed = stacked(base, [paths["lora"], runs["one"]])
+    alone = stacked(base, [paths["lora"]])
+    for name in plain:
+        restored = plain[name]
+        if re.fullmatch(r"blocks.*\.(attention|feed_forward)\..*", name):
+            restored = NF4().matrix(NF4().parts(plain[name]), torch.float32)
+            assert (restored - plain[name]).abs().max() > 1e-3
+        torch.testing.assert_close(both[name], one[name] + two[name] - restored, rtol=0, atol=1e-5)
+        torch.testing.assert_close(mixed[name], one[name] + alone[name] - plain[name], rtol=0, atol=1e-5)
+    with pytest.raises(UserError, match=r"in four bits by NF4\(block=32, double=True\), but .*one.* by NF4\(block=64"):
+        stacked(base, [runs["one"], runs["other"]])

@@ -82,5 +82,5 @@ def test_what_writes_no_text_is_refused_where_text_is_written_or_the_head_would_
 
 def test_a_run_that_would_export_a_head_is_told_before_it_starts(tmp_path):
     task, trainer = RewardModel(NETWORK), SimpleNamespace(default_root_dir=tmp_path)
-    with pytest.raises(UserError, match="no place for the head of RewardModel: leave it out of trainer.callbacks"):
+    with pytest.raises(UserError, match="no place for the head of RewardModel: leave it out"):
         HuggingFaceExport().on_fit_start(trainer, task)
