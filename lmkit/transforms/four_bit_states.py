@@ -1,5 +1,6 @@
 """The tensors of a network by name: with matrices in four bits, as another network has them, or without."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 from lmkit.errors import UserError
 from lmkit.extra import needed
 from lmkit.transforms.adapter import BASE
-from lmkit.transforms.four_bit_linear import PREFIX, dtype_of
+from lmkit.transforms.four_bit_linear import PREFIX
 from lmkit.transforms.four_bits import FourBits
 from lmkit.transforms.transform import Transform
 
@@ -62,7 +63,7 @@ def restored_state(state: Mapping[str, Tensor], transforms: Iterable[Transform])
     Raises:
         UserError: the network has matrices in four bits that no transform has put in.
     """
-    method, restored = four_bits_of(transforms), {}
+    method, restored, dtype = four_bits_of(transforms), {}, _dtype_of(state)
     for name, tensor in state.items():
         module, _, last = name.rpartition(".")
         if not last.startswith(PREFIX) or module + CODES not in state:
@@ -73,5 +74,11 @@ def restored_state(state: Mapping[str, Tensor], transforms: Iterable[Transform])
             needed(method.package, type(method).__name__, "quantize")
             start = f"{module}.{PREFIX}"
             parts = {each.removeprefix(start): part for each, part in state.items() if each.startswith(start)}
-            restored[f"{module}.weight"] = method.matrix(parts, dtype_of(parts))
+            restored[f"{module}.weight"] = method.matrix(parts, dtype)
     return restored
+
+
+def _dtype_of(state: Mapping[str, Tensor]) -> torch.dtype:
+    """Of a network: that of most tensors, but for those of matrices in four bits, some of which stay in float32."""
+    floating = [each.dtype for name, each in state.items() if f".{PREFIX}" not in name and each.is_floating_point()]
+    return Counter(floating).most_common(1)[0][0] if floating else torch.get_default_dtype()
