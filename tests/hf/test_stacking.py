@@ -13,6 +13,7 @@ from lmkit import checkpoints
 from lmkit.checkpoints import KEY
 from lmkit.errors import UserError
 from lmkit.hf.adapters import write_adapter
+from lmkit.hf.exporting import export
 from lmkit.hf.rebuilding import rebuild
 from lmkit.hf.source import Checkpoint
 from lmkit.hf.stacking import stacked
@@ -145,6 +146,14 @@ def test_a_folder_of_peft_is_taken_too(family, made, tmp_path):
         changes = [each.state_dict()[name] - networks["plain"].state_dict()[name] for each in (found, both)]
         alone = stacked(FromCheckpoint(base), [paths["lora"]])[name] - networks["plain"].state_dict()[name]
         torch.testing.assert_close(changes[1] - changes[0], alone, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ia3", "other", "pissa"])
+def test_an_export_of_ours_is_taken_too(name, made, tmp_path):
+    networks, paths = made
+    export(paths[name], tmp_path / "out")
+    found = rebuild(paths["plain"], adapters=[tmp_path / "out"]).network
+    torch.testing.assert_close(logits(found), logits(networks[name]), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("also", [None, ["embedding.*", "head.*"]])
