@@ -62,11 +62,12 @@ def stacked(base: FromCheckpoint, adapters: Sequence[str | Path], plugins: tuple
         UserError: one holds no adapter, or is of another base, or does not add up with those before it.
     """
     ids = ids_of(widest(base, adapters))
-    begun = with_new_rows(base.tensors(), base.blank(ids).state_dict())  # as runs that have more token ids begin
+    known = base.tensors()
+    begun = with_new_rows(known, base.blank(ids).state_dict())  # as runs that have more token ids begin
     total = Total(dict(begun), {}, {})
     for where in map(Path, adapters):
         foreign = _is_foreign(where)
-        learned = _from_peft(base, where, begun) if foreign else _from_lmkit(base, where, begun, plugins)
+        learned = _from_peft(base, where, known) if foreign else _from_lmkit(base, where, begun, plugins)
         _add(learned, base.blank(ids), begun, total)
     return total.state
 
@@ -115,7 +116,7 @@ def _from_lmkit(base: FromCheckpoint, where: Path, begun: Mapping[str, Tensor], 
     return Learned(path, transforms, own)
 
 
-def _from_peft(base: FromCheckpoint, where: Path, begun: Mapping[str, Tensor]) -> Learned:
+def _from_peft(base: FromCheckpoint, where: Path, known: Mapping[str, Tensor]) -> Learned:
     """What a folder of peft holds.
 
     Raises:
@@ -126,10 +127,10 @@ def _from_peft(base: FromCheckpoint, where: Path, begun: Mapping[str, Tensor]) -
         raise UserError(f"{where} is a folder of peft, but {base.path} no Decoder, for which alone these are read")
     anatomy = anatomy_of(base.recipe, network)
     found = family_of(anatomy, (base.imported or {}).get("config"))
-    rules: list[Rule] = [Rename(PREFIX + name, name) for name in begun]
+    rules: list[Rule] = [Rename(PREFIX + name, name) for name in known]
     if found:
-        rules = Ties(found[0], anatomy, begun).rules
-    read = read_adapter(where, rules, begun)
+        rules = Ties(found[0], anatomy, known).rules
+    read = read_adapter(where, rules, known)
     return Learned(where, [read.transform], read.tensors)
 
 

@@ -173,6 +173,9 @@ def test_rows_for_new_tokens_are_those_that_the_run_began_with(made, tmp_path, a
     tokens = torch.arange(V, V + 20)[None]
     torch.testing.assert_close(found.network(tokens), ours(tokens), rtol=0, atol=1e-4)
     assert found.tokenizer.token_to_id("<|im_start|>") == knowing.token_to_id("<|im_start|>")
+    export(paths["ia3"], tmp_path / "ia3")
+    found_ia3 = stacked(FromCheckpoint(paths["plain"]), [tmp_path / "ia3", path])["embedding.weight"]  # learned there
+    assert found_ia3.shape == (V + 64, 16)
     for both in ([paths["pissa"], path], [path, paths["pissa"]]):  # one of which has learned a head of fewer rows
         state = stacked(FromCheckpoint(paths["plain"]), both)
         assert state["head.weight"].shape == (V + 64, 16)
