@@ -156,11 +156,29 @@ def transforms_of(kept: Mapping[str, Any]) -> list[Transform]:
     return transforms
 
 
-def network_of(kept: Mapping[str, Any]) -> Network:
-    """The network of a checkpoint's recipe on the meta device, before any transform."""
+def network_of(kept: Mapping[str, Any], ids: int = 0) -> Network:
+    """The network of a checkpoint's recipe on the meta device, before any transform.
+
+    Args:
+        kept: what the checkpoint keeps under `lmkit`; the plugins of its recipe have to be loaded.
+        ids: token ids that it has rows for at least, where the recipe has fewer.
+    """
+    recipe = kept["recipe"]["model"]["init_args"]["network"]
+    if ids > ids_of(kept):
+        recipe = {**recipe, "init_args": {**recipe["init_args"], "vocab_size": ids}}
     with torch.device("meta"):
-        network: Network = build(Callable[[], Network], kept["recipe"]["model"]["init_args"]["network"])()
+        network: Network = build(Callable[[], Network], recipe)()
     return network
+
+
+def ids_of(kept: Mapping[str, Any]) -> int:
+    """Token ids that the network of a checkpoint's recipe has rows for; 0 where the recipe does not say it.
+
+    Args:
+        kept: what the checkpoint keeps under `lmkit`.
+    """
+    ids: int = kept["recipe"]["model"]["init_args"]["network"].get("init_args", {}).get("vocab_size", 0)
+    return ids
 
 
 def folder_of(checkpoint: Path) -> Path:

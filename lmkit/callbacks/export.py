@@ -42,8 +42,13 @@ class HuggingFaceExport(Callback):
         """Looks whether the folder can be written in the end.
 
         Raises:
-            UserError: something else is there.
+            UserError: something else is there, or the task has a head that no folder would have.
         """
+        if not getattr(pl_module, "writes_text", True):
+            raise UserError(
+                f"HuggingFaceExport has no place for the head of {type(pl_module).__name__}: leave it out of "
+                "trainer.callbacks"
+            )
         out = Path(trainer.default_root_dir) / self.folder
         if out.is_symlink() or (out.exists() and not is_card(out / "README.md")):
             raise UserError(

@@ -53,6 +53,21 @@ def with_new_rows(start: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dic
     }
 
 
+def with_rows_of(wider: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A network's tensors, with the rows of a wider one where they end before.
+
+    Args:
+        wider: of the network with more token ids.
+        own: of the other.
+    """
+    return {
+        name: torch.cat([tensor, wider[name][tensor.size(0) :].to(tensor.dtype)])
+        if name in wider and _is_larger(name, wider[name], own)
+        else tensor
+        for name, tensor in own.items()
+    }
+
+
 def _new_rows(known: Tensor, count: int) -> Tensor:
     """First values of rows (count, D): the mean of the known ones, by which a new token is neither likely nor strange
     (Hewitt 2021, "Initializing new word embeddings"), each a little apart.

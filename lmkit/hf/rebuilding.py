@@ -8,11 +8,12 @@ import torch
 from tokenizers import Tokenizer
 
 from lmkit import checkpoints
-from lmkit.checkpoints import BASE, KEY
+from lmkit.checkpoints import BASE, KEY, ids_of
 from lmkit.data.tokenizer import for_raw_text
 from lmkit.errors import UserError
+from lmkit.hf.heads import check_writes
 from lmkit.hf.more_tokens import with_new_rows
-from lmkit.hf.stacking import stacked
+from lmkit.hf.stacking import stacked, widest
 from lmkit.hf.start import FromCheckpoint, base_of
 from lmkit.hf.start_kind import check_same
 from lmkit.layers.weights import fill
@@ -23,7 +24,9 @@ from lmkit.transforms.merging import as_trained, check_loaded, given_by_base
 
 
 class Rebuilt(NamedTuple):
-    """What a checkpoint holds, made usable; the network is in evaluation mode."""
+    """What a checkpoint holds, made usable; the network is in evaluation mode, and the tokenizer that of the adapter
+    which knows more tokens than it, if one does.
+    """
 
     network: Network
     tokenizer: Tokenizer
@@ -39,15 +42,20 @@ def rebuild(path: str | Path, plugins: tuple[str, ...] = (), adapters: Sequence[
         adapters: what was learned beside it, in runs or checkpoints or folders of peft, to be merged in in this order.
 
     Raises:
-        UserError: it was written without a recipe, a plugin it uses is missing, or its base is; or an adapter is not of
-            this base, or does not add up with those before it.
+        UserError: it was written without a recipe, or by a task that writes no text, a plugin it uses is missing, or
+            its base is; or an adapter is not of this base, or does not add up with those before it.
     """
     held = checkpoints.read(path)
     if KEY not in held:
         raise UserError(f"{path} holds no recipe, so that it cannot be rebuilt: it was not written by `lmkit fit`")
     kept = held[KEY]
     load_plugins(plugins or kept["recipe"]["plugins"])
-    network = _with_adapters(Path(path), plugins, adapters) if adapters else _as_trained(held, Path(path))
+    check_writes(kept, Path(path), "go on with one here")
+    if adapters:
+        base = FromCheckpoint(Path(path))
+        network, kept = _with_adapters(base, plugins, adapters), widest(base, adapters)
+    else:
+        network = _as_trained(held, Path(path))
     end = kept["end_of_document"]
     return Rebuilt(network.eval(), for_raw_text(Tokenizer.from_str(kept["tokenizer"]), end), end)
 
@@ -68,10 +76,9 @@ def _as_trained(held: Mapping[str, Any], path: Path) -> Network:
     return network
 
 
-def _with_adapters(path: Path, plugins: tuple[str, ...], adapters: Sequence[str | Path]) -> Network:
+def _with_adapters(base: FromCheckpoint, plugins: tuple[str, ...], adapters: Sequence[str | Path]) -> Network:
     """The network of a checkpoint, without transforms, with what was learned beside it."""
-    base = FromCheckpoint(path)
-    network, state = base.blank(), stacked(base, adapters, plugins)
-    check_same(network.state_dict(), state, path)
+    network, state = base.blank(ids_of(widest(base, adapters))), stacked(base, adapters, plugins)
+    check_same(network.state_dict(), state, base.path)
     fill(network, state)
     return network

@@ -10,6 +10,7 @@ from torch import Tensor
 from lmkit import checkpoints
 from lmkit.checkpoints import KEY
 from lmkit.errors import UserError
+from lmkit.hf.heads import check_writes
 from lmkit.hf.importing import IMPORTED
 from lmkit.hf.start import files_of, whole_state
 from lmkit.hf.tokens.files import TokenizerFiles
@@ -39,7 +40,7 @@ class Checkpoint:
         adapter: the one among them, to be written beside the network; none if there is none or it is merged.
 
     Raises:
-        UserError: it holds no decoder that can be rebuilt.
+        UserError: it holds no decoder that can be rebuilt, or one that a head scores texts by.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Checkpoint:
             raise UserError(f"{self.path} holds no recipe, so that it cannot be exported: it was not written by lmkit")
         self.kept = self.held[KEY]
         load_plugins(plugins or self.kept["recipe"]["plugins"])
+        check_writes(self.kept, self.path, "be exported")
         self.recipe: dict[str, Any] = self.kept["recipe"]["model"]["init_args"]["network"]
         self.blank = self._built()
         given = checkpoints.transforms_of(self.kept)

@@ -1,17 +1,20 @@
 """Adapters put onto a base when it is used: one in place of another, or several, whose changes are added up."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from lmkit import checkpoints
-from lmkit.checkpoints import BASE, KEY
+from lmkit.checkpoints import BASE, KEY, ids_of
 from lmkit.errors import UserError
 from lmkit.hf.adapters import read_adapter
 from lmkit.hf.adapters.foreign import CONFIG
+from lmkit.hf.heads import check_writes
+from lmkit.hf.more_tokens import with_new_rows, with_rows_of
 from lmkit.hf.own_code.write import PREFIX
 from lmkit.hf.start import FromCheckpoint
 from lmkit.hf.tables.anatomy import anatomy_of
@@ -23,7 +26,7 @@ from lmkit.network import Decoder, Network
 from lmkit.network.fingerprint import digest_of, fingerprint_of
 from lmkit.registry import load_plugins
 from lmkit.transforms import Transform, transformed
-from lmkit.transforms.four_bit_states import quantized_state, restored_state
+from lmkit.transforms.four_bit_states import four_bits_of, quantized_by, quantized_state, restored_state
 from lmkit.transforms.merging import adapted, adapter_of, base_state, beside_base, merged_into
 
 
@@ -37,7 +40,17 @@ class Learned(NamedTuple):
     """By the names of that network."""
 
 
-def stacked(base: FromCheckpoint, adapters: Iterable[str | Path], plugins: tuple[str, ...] = ()) -> dict[str, Tensor]:
+class Total(NamedTuple):
+    """What a base has become by now."""
+
+    state: dict[str, Tensor]
+    changed: dict[str, Path]
+    """Who has changed a tensor first."""
+    restored: dict[str, Learned]
+    """Who was learned beside the codes of a matrix first, for which their numbers have taken its place."""
+
+
+def stacked(base: FromCheckpoint, adapters: Sequence[str | Path], plugins: tuple[str, ...] = ()) -> dict[str, Tensor]:
     """The tensors of a base with adapters merged in one after another, in float32 as far as they are changed.
 
     Args:
@@ -48,13 +61,32 @@ def stacked(base: FromCheckpoint, adapters: Iterable[str | Path], plugins: tuple
     Raises:
         UserError: one holds no adapter, or is of another base, or does not add up with those before it.
     """
-    begun = base.tensors()
-    state, changed = dict(begun), dict[str, Path]()
+    ids = ids_of(widest(base, adapters))
+    known = base.tensors()
+    begun = with_new_rows(known, base.blank(ids).state_dict())  # as runs that have more token ids begin
+    total = Total(dict(begun), {}, {})
     for where in map(Path, adapters):
-        foreign = (where / CONFIG).is_file()
-        learned = _from_peft(base, where, begun) if foreign else _from_lmkit(base, where, begun, plugins)
-        _add(learned, base.blank(), begun, state, changed)
-    return state
+        foreign = _is_foreign(where)
+        learned = _from_peft(base, where, known) if foreign else _from_lmkit(base, where, begun, plugins)
+        _add(learned, base.blank(ids), begun, total)
+    return total.state
+
+
+def widest(base: FromCheckpoint, adapters: Sequence[str | Path]) -> Mapping[str, Any]:
+    """What the one of a base and runs beside it keeps under `lmkit` whose network has rows for the most token ids, or
+    else whose tokenizer knows the most: a chat template may write tokens that are new to the base.
+
+    Args:
+        base: a run's or any checkpoint.
+        adapters: runs or checkpoints of lmkit, or folders of peft, which say nothing of it; of two alike the last.
+    """
+    held = [checkpoints.read(checkpoints.find(where)) for where in reversed(adapters) if not _is_foreign(where)]
+    all_kept = [base.kept, *(each[KEY] for each in held if KEY in each)]
+    return max(all_kept, key=lambda kept: (ids_of(kept), Tokenizer.from_str(kept["tokenizer"]).get_vocab_size()))
+
+
+def _is_foreign(where: str | Path) -> bool:
+    return (Path(where) / CONFIG).is_file()
 
 
 def _from_lmkit(base: FromCheckpoint, where: Path, begun: Mapping[str, Tensor], plugins: tuple[str, ...]) -> Learned:
@@ -68,6 +100,7 @@ def _from_lmkit(base: FromCheckpoint, where: Path, begun: Mapping[str, Tensor], 
     if KEY not in held:
         raise UserError(f"{path} holds no recipe, so that its adapter is not known: it was not written by lmkit")
     load_plugins(plugins or held[KEY]["recipe"]["plugins"])
+    check_writes(held[KEY], path, "be put beside a base that does")
     transforms, own = checkpoints.transforms_of(held[KEY]), checkpoints.weights(held)
     if adapter_of(transforms) is None:
         raise UserError(f"{path} holds a whole network and no adapter: give a run that has one, such as LoRA")
@@ -83,7 +116,7 @@ def _from_lmkit(base: FromCheckpoint, where: Path, begun: Mapping[str, Tensor], 
     return Learned(path, transforms, own)
 
 
-def _from_peft(base: FromCheckpoint, where: Path, begun: Mapping[str, Tensor]) -> Learned:
+def _from_peft(base: FromCheckpoint, where: Path, known: Mapping[str, Tensor]) -> Learned:
     """What a folder of peft holds.
 
     Raises:
@@ -94,36 +127,37 @@ def _from_peft(base: FromCheckpoint, where: Path, begun: Mapping[str, Tensor]) -
         raise UserError(f"{where} is a folder of peft, but {base.path} no Decoder, for which alone these are read")
     anatomy = anatomy_of(base.recipe, network)
     found = family_of(anatomy, (base.imported or {}).get("config"))
-    rules: list[Rule] = [Rename(PREFIX + name, name) for name in begun]
+    rules: list[Rule] = [Rename(PREFIX + name, name) for name in known]
     if found:
-        rules = Ties(found[0], anatomy, begun).rules
-    read = read_adapter(where, rules, begun)
+        rules = Ties(found[0], anatomy, known).rules
+    read = read_adapter(where, rules, known)
     return Learned(where, [read.transform], read.tensors)
 
 
 @torch.no_grad()
-def _add(
-    learned: Learned, network: Network, begun: Mapping[str, Tensor], state: dict[str, Tensor], changed: dict[str, Path]
-) -> None:
+def _add(learned: Learned, network: Network, begun: Mapping[str, Tensor], total: Total) -> None:
     """Adds what has been learned to a state.
 
     Args:
         learned: beside the base.
         network: of the base's recipe, on meta.
         begun: the base's tensors.
-        state: what they have become by now.
-        changed: who has changed a tensor first.
+        total: what they have become by now.
 
     Raises:
         UserError: it does not add up with what has changed a matrix before.
     """
     with torch.device("meta"):
         names = transformed(network, learned.transforms).state_dict()
+    _restore_once(learned, names, total)
+    state, changed = total.state, total.changed
     base = quantized_state(begun, names, learned.transforms)  # beside which it was learned
     whole = restored_state(beside_base(names, learned.own, base), learned.transforms)
     adapter: Any = adapter_of(learned.transforms)
     found: dict[str, Tensor] = {}
-    for name, tensor in base_state(whole).items():
+    for name, tensor in with_rows_of(begun, base_state(whole)).items():
+        if total.restored.get(name, learned) is not learned:  # by the numbers of the same codes
+            continue
         if not torch.equal(tensor.to(begun[name].dtype), begun[name]):  # learned in full, or adjusted by its layer
             found[name] = tensor if name not in changed else state[name] + (tensor - begun[name])
     for module, parts in adapted(whole).items():
@@ -138,6 +172,21 @@ def _add(
     state |= found
     for name in found:
         changed.setdefault(name, learned.where)
+
+
+def _restore_once(learned: Learned, names: Iterable[str], total: Total) -> None:
+    """Notes beside which codes something was learned, which make other numbers of a matrix, once for all.
+
+    Raises:
+        UserError: something else was learned beside other codes of the same matrix.
+    """
+    for name, method in quantized_by(names, learned.transforms).items():
+        first = total.restored.setdefault(name, learned)
+        if (other := four_bits_of(first.transforms)) is not None and other.spelling != method.spelling:
+            raise UserError(
+                f"{learned.where} was learned beside {name} in four bits by {method.spelling}, but {first.where} by "
+                f"{other.spelling}, and only one of them can be what both are added to: give adapters of one quantizer"
+            )
 
 
 def _exact(tensor: Tensor) -> Tensor:

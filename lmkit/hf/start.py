@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lmkit import checkpoints
 from lmkit.checkpoints import BASE, CHAT, KEY
 from lmkit.errors import UserError
+from lmkit.hf.heads import Head, head_of
 from lmkit.hf.importing import IMPORTED, kept_of
 from lmkit.hf.model import Model
 from lmkit.hf.more_tokens import fill_new_rows, known_rows, with_new_rows
@@ -72,6 +73,9 @@ class FromCheckpoint(Start):
     Args:
         path: of the file.
 
+    Attributes:
+        kept: what it keeps under `lmkit`.
+
     Raises:
         UserError: it holds no recipe.
     """
@@ -80,9 +84,9 @@ class FromCheckpoint(Start):
         self.path, self._held = path, checkpoints.read(path)
         if KEY not in self._held:
             raise UserError(f"{path} holds no recipe, so that nothing can start from it: it was not written by lmkit")
-        self._kept: dict[str, Any] = self._held[KEY]
-        self.plugins = self._kept["recipe"]["plugins"]
-        self.recipe = self._kept["recipe"]["model"]["init_args"]["network"]
+        self.kept: dict[str, Any] = self._held[KEY]
+        self.plugins = self.kept["recipe"]["plugins"]
+        self.recipe = self.kept["recipe"]["model"]["init_args"]["network"]
 
     def load_into(self, network: nn.Module) -> None:
         """See `Start`."""
@@ -91,13 +95,13 @@ class FromCheckpoint(Start):
         check_same(own, state, self.path)
         network.load_state_dict(state)
 
-    def blank(self) -> Network:
-        """The network of that recipe, on the meta device."""
-        return checkpoints.network_of(self._kept)
+    def blank(self, ids: int = 0) -> Network:
+        """The network of that recipe, on the meta device, with rows for so many token ids at least."""
+        return checkpoints.network_of(self.kept, ids)
 
     def tensors(self) -> dict[str, Tensor]:
         """See `Start`."""
-        return merged_state(whole_state(self._held, self.path), checkpoints.transforms_of(self._kept))
+        return merged_state(whole_state(self._held, self.path), checkpoints.transforms_of(self.kept))
 
     def fingerprint(self) -> str:
         """See `Start`; of numbers as they are kept, since merged ones are rounded as the machine has it."""
@@ -107,12 +111,17 @@ class FromCheckpoint(Start):
 
     def tokenizer(self) -> TokenizerFiles:
         """See `Start`."""
-        return files_of(self._kept, self.recipe["init_args"]["context"])
+        return files_of(self.kept, self.recipe["init_args"]["context"])
+
+    @property
+    def head(self) -> Head | None:
+        """See `Start`."""
+        return head_of(self._held)
 
     @property
     def imported(self) -> dict[str, Any] | None:
         """See `Start`."""
-        return self._kept.get(IMPORTED)
+        return self.kept.get(IMPORTED)
 
 
 def start_from(path: str | Path) -> Start:

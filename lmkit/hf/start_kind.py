@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lmkit.errors import UserError
+from lmkit.hf.heads import Head
 from lmkit.hf.tokens.files import TokenizerFiles
 
 
@@ -45,6 +46,11 @@ class Start(ABC):
     @abstractmethod
     def tokenizer(self) -> TokenizerFiles:
         """The files of its tokenizer."""
+
+    @property
+    def head(self) -> Head | None:
+        """What a task has learned beside the network; none if it has nothing there."""
+        return None
 
     @property
     @abstractmethod

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from lmkit.checkpoints import BASE, NETWORK
 from lmkit.errors import UserError
 from lmkit.hf.start import start_from
+from lmkit.hf.start_kind import Start
 from lmkit.network import Network
 from lmkit.transforms import Transform
 from lmkit.transforms.merging import adapter_of, given_by_base
@@ -36,13 +37,8 @@ class Base(NamedTuple):
         return {"path": str(self.path), "from_run": way, "fingerprint": self.fingerprint}
 
 
-def base_at(path: str | Path) -> Base:
-    """What is there now.
-
-    Raises:
-        UserError: nothing can start from there.
-    """
-    start = start_from(path)
+def base_at(start: Start) -> Base:
+    """What is there now."""
     return Base(start.path.resolve(), start.fingerprint())
 
 
@@ -59,7 +55,7 @@ def found_again(kept: Mapping[str, str], run: Path, other: str | None) -> Base:
     """
     places = [Path(kept["path"]), run / kept["from_run"], *([Path(other)] if other else [])]
     for place in dict.fromkeys(places):
-        if place.exists() and (base := base_at(place)).fingerprint == kept["fingerprint"]:
+        if place.exists() and (base := base_at(start_from(place))).fingerprint == kept["fingerprint"]:
             return base
     raise UserError(
         f"the run compares with the network that was in {kept['path']}, which is gone or has changed: put back what "
@@ -67,7 +63,7 @@ def found_again(kept: Mapping[str, str], run: Path, other: str | None) -> Base:
     )
 
 
-def base_for(start: str, transforms: Iterable[Transform] | None) -> Base | None:
+def base_for(start: Start, transforms: Iterable[Transform] | None) -> Base | None:
     """The base of a network that starts there; none without an adapter, when all of it is kept."""
     return base_at(start) if adapter_of(transforms or ()) else None
 

@@ -18,6 +18,7 @@ from lmkit.layers.weights import Linear
 from lmkit.losses.chunks import wide
 from lmkit.network import Transformer
 from lmkit.optim import Schedule, WarmupCosine
+from lmkit.tasks.heads import take_head
 from lmkit.tasks.task import Task
 from lmkit.transforms import Transform
 
@@ -57,7 +58,7 @@ class Classification(Task):
         self.classes: list[str] = []
 
     def build(self) -> None:
-        """Builds the network, and a head for the classes of the data.
+        """Builds the network, and a head for the classes of the data; that of a run of the same classes is taken over.
 
         Raises:
             UserError: there is no data that has classes.
@@ -69,6 +70,7 @@ class Classification(Task):
             )
         super().build()
         self.head = Linear(self.network.dim, len(self.classes))
+        take_head(self)
         accuracy = MulticlassAccuracy(len(self.classes), average="micro")
         self.metrics = MetricCollection({"accuracy": accuracy, "f1": MulticlassF1Score(len(self.classes))})
 

@@ -11,6 +11,7 @@ from torch.optim import AdamW, Optimizer
 from lmkit.data.examples.roles import CHOSEN, MISMATCHED, REJECTED
 from lmkit.data.examples.trees import Trees
 from lmkit.errors import UserError
+from lmkit.hf.start import start_from
 from lmkit.losses import DPO, Completions, PreferenceLoss, chunked_log_probabilities
 from lmkit.network import Decoder
 from lmkit.optim import Schedule, WarmupCosine
@@ -104,7 +105,7 @@ class PreferenceOptimization(Task):
             found = found_again(self._compared, Path(self.trainer.default_root_dir), self.origin)
             self.origin = str(found.path)
             return found
-        return None if self.origin is None else base_at(self.origin)
+        return None if self.origin is None else base_at(start_from(self.origin))
 
     def on_validation_start(self) -> None:
         """The same for a run that only measures."""

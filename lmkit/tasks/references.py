@@ -90,6 +90,7 @@ def starting_network(task: Any) -> Decoder:
 @contextmanager
 def _adapters_off(network: nn.Module) -> Iterator[None]:
     adapted: list[Any] = [module for module in network.modules() if hasattr(module, "base_layer")]
+    learns = {parameter: parameter.requires_grad for layer in adapted for parameter in layer.parameters()}
     for layer in adapted:
         layer.enable_adapters(False)
     try:
@@ -97,6 +98,8 @@ def _adapters_off(network: nn.Module) -> Iterator[None]:
     finally:
         for layer in adapted:
             layer.enable_adapters(True)
+        for parameter, learned in learns.items():  # of which peft has made all of an adapter learn
+            parameter.requires_grad_(learned)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from lmkit.losses.chunks import wide
 from lmkit.network import Decoder
 from lmkit.optim import Schedule, WarmupCosine
 from lmkit.tasks.fitting import check_pairs
+from lmkit.tasks.heads import take_head
 from lmkit.tasks.task import Task
 from lmkit.tasks.trees import read_trees, tell_completions
 from lmkit.transforms import Transform
@@ -55,10 +56,11 @@ class RewardModel(Task):
 
     def build(self) -> None:
         """Builds the network, and the head, whose first rewards are about as large as 1 (Stiennon et al. 2020,
-        arXiv:2009.01325, appendix B.1).
+        arXiv:2009.01325, appendix B.1); one of a run of the same task is taken over with the network.
         """
         super().build()
         self.head = Linear(self.network.dim, 1, std=1 / math.sqrt(self.network.dim + 1))
+        take_head(self)
 
     def on_fit_start(self) -> None:
         """Looks whether the data has pairs."""

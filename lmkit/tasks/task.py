@@ -26,6 +26,7 @@ from lmkit.tasks.checks import check_data, check_finite, check_scaling, check_tr
 from lmkit.tasks.compiling import compile_blocks
 from lmkit.tasks.fitting import check_batches
 from lmkit.tasks.gradients import DIVISOR, settle_gradients
+from lmkit.tasks.heads import tell_left
 from lmkit.tasks.regulation import after_step, figures, side_loss
 from lmkit.tasks.tally import Tally
 from lmkit.tasks.token_losses import tell_rows
@@ -105,7 +106,10 @@ class Task(LightningModule):
         """Builds the network, fills it if it starts from another, and transforms it."""
         self.network = self.started(self.init_from)
         if self.init_from is not None:
-            self._base = base_for(self.init_from, self.transforms)
+            start = start_from(self.init_from)
+            self._base = base_for(start, self.transforms)
+            if self.writes_text:
+                tell_left(start)
 
     def started(self, start: str | None) -> Network:
         """A network, filled from a start if there is one, and transformed."""

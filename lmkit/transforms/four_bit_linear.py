@@ -3,7 +3,7 @@ arXiv:2305.14314).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -21,7 +21,8 @@ class Codes(ABC):
 
     @abstractmethod
     def sizes(self, outputs: int, inputs: int) -> dict[str, tuple[tuple[int, ...], torch.dtype | None]]:
-        """Shape and dtype of the tensors that stand for a matrix, by name; none for the matrix's own dtype.
+        """Shape and dtype of the tensors that stand for a matrix, by name; none for the matrix's own dtype, which moves
+        with the network's, while another stays.
 
         One is called `codes`, and has two numbers in a byte, (outputs, inputs / 2).
         """
@@ -55,14 +56,20 @@ class FourBitLinear(nn.Linear):
     Args:
         linear: what it replaces.
         method: how its numbers become codes, and numbers again.
+
+    Attributes:
+        dtype: of the matrix where it is asked for by itself: the network's.
     """
 
     def __init__(self, linear: nn.Linear, method: Codes) -> None:
         nn.Module.__init__(self)  # that of `nn.Linear` makes a matrix
         self.in_features, self.out_features, self.method = linear.in_features, linear.out_features, method
         weight, self.bias = linear.weight, linear.bias
+        self.dtype = weight.dtype
         self._blank = (deepcopy(linear).to("meta"),)  # to draw first values; in a tuple, so that it is no part
-        for name, (shape, dtype) in method.sizes(*weight.shape).items():
+        sizes = method.sizes(*weight.shape)
+        self._fixed = [name for name, (_, dtype) in sizes.items() if dtype is not None]
+        for name, (shape, dtype) in sizes.items():
             part = torch.empty(shape, dtype=dtype or weight.dtype, device=weight.device)
             self.register_parameter(PREFIX + name, nn.Parameter(part, requires_grad=False))
         if not weight.is_meta:
@@ -76,7 +83,19 @@ class FourBitLinear(nn.Linear):
     @property
     def weight(self) -> Tensor:  # type: ignore[override]
         """The matrix (outputs, inputs), made anew, in the dtype of the network."""
-        return self.method.matrix(self.parts, dtype_of(self.parts))
+        return self.method.matrix(self.parts, self.dtype)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        """Moves all tensors, of which some keep their dtype: a network `.to(torch.bfloat16)` has scales in float32."""
+        fixed = [self.parts[name] for name in self._fixed]
+
+        def moved(tensor: Tensor) -> Tensor:
+            made = fn(tensor)
+            stays = made.dtype != tensor.dtype and any(tensor is part for part in fixed)
+            return tensor.to(made.device) if stays else made
+
+        self.dtype = fn(torch.empty(0, dtype=self.dtype, device=self.parts["codes"].device)).dtype
+        return super()._apply(moved, recurse)
 
     @torch.no_grad()
     def take(self, weight: Tensor) -> None:
@@ -86,7 +105,7 @@ class FourBitLinear(nn.Linear):
 
     def reset_parameters(self) -> None:
         """First values of what it replaces."""
-        blank = deepcopy(self._blank[0]).to(dtype_of(self.parts)).to_empty(device=self.parts["codes"].device)
+        blank = deepcopy(self._blank[0]).to(self.dtype).to_empty(device=self.parts["codes"].device)
         blank.reset_parameters()
         self.take(blank.weight)
         if self.bias is not None:
@@ -118,8 +137,3 @@ class Product(Function):
         """(..., outputs) to (..., inputs); codes have no gradient."""
         parts = dict(zip(ctx.names, ctx.saved_tensors, strict=True))
         return gradient @ ctx.method.matrix(parts, gradient.dtype), None, None, *[None] * len(parts)
-
-
-def dtype_of(parts: Mapping[str, Tensor]) -> torch.dtype:
-    """Of the matrix that tensors stand for."""
-    return next(part.dtype for part in parts.values() if part.is_floating_point())

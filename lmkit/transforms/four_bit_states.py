@@ -1,5 +1,6 @@
 """The tensors of a network by name: with matrices in four bits, as another network has them, or without."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 from lmkit.errors import UserError
 from lmkit.extra import needed
 from lmkit.transforms.adapter import BASE
-from lmkit.transforms.four_bit_linear import PREFIX, dtype_of
+from lmkit.transforms.four_bit_linear import PREFIX
 from lmkit.transforms.four_bits import FourBits
 from lmkit.transforms.transform import Transform
 
@@ -21,6 +22,18 @@ def four_bits_of(transforms: Iterable[Transform]) -> FourBits | None:
     return next((transform for transform in transforms if isinstance(transform, FourBits)), None)
 
 
+def quantized_by(names: Iterable[str], transforms: Iterable[Transform]) -> dict[str, FourBits]:
+    """What keeps matrices in four bits, by the names of these matrices in the network as it was.
+
+    Args:
+        names: of a network's tensors, adapted or not.
+        transforms: those of its recipe.
+    """
+    method = four_bits_of(transforms)
+    modules = [name.removesuffix(CODES).removesuffix(BASE.rstrip(".")) for name in names if name.endswith(CODES)]
+    return {f"{module}.weight": method for module in modules} if method is not None else {}
+
+
 def quantized_state(
     state: Mapping[str, Tensor], names: Iterable[str], transforms: Iterable[Transform]
 ) -> dict[str, Tensor]:
@@ -31,12 +44,10 @@ def quantized_state(
         names: of the other's tensors, adapted or not.
         transforms: those of its recipe.
     """
-    quantized, method = {**state}, four_bits_of(transforms)
-    for name in names:
-        if method is not None and name.endswith(CODES):
-            module = name.removesuffix(CODES).removesuffix(BASE.rstrip("."))
-            parts = method.parts(quantized.pop(f"{module}.weight"))
-            quantized |= {f"{module}.{PREFIX}{each}": part for each, part in parts.items()}
+    quantized = {**state}
+    for name, method in quantized_by(names, transforms).items():
+        start = name.removesuffix("weight") + PREFIX
+        quantized |= {f"{start}{each}": part for each, part in method.parts(quantized.pop(name)).items()}
     return quantized
 
 
@@ -52,7 +63,7 @@ def restored_state(state: Mapping[str, Tensor], transforms: Iterable[Transform])
     Raises:
         UserError: the network has matrices in four bits that no transform has put in.
     """
-    method, restored = four_bits_of(transforms), {}
+    method, restored, dtype = four_bits_of(transforms), {}, _dtype_of(state)
     for name, tensor in state.items():
         module, _, last = name.rpartition(".")
         if not last.startswith(PREFIX) or module + CODES not in state:
@@ -63,5 +74,11 @@ def restored_state(state: Mapping[str, Tensor], transforms: Iterable[Transform])
             needed(method.package, type(method).__name__, "quantize")
             start = f"{module}.{PREFIX}"
             parts = {each.removeprefix(start): part for each, part in state.items() if each.startswith(start)}
-            restored[f"{module}.weight"] = method.matrix(parts, dtype_of(parts))
+            restored[f"{module}.weight"] = method.matrix(parts, dtype)
     return restored
+
+
+def _dtype_of(state: Mapping[str, Tensor]) -> torch.dtype:
+    """Of a network: that of most tensors, but for those of matrices in four bits, some of which stay in float32."""
+    floating = [each.dtype for name, each in state.items() if f".{PREFIX}" not in name and each.is_floating_point()]
+    return Counter(floating).most_common(1)[0][0] if floating else torch.get_default_dtype()

@@ -50,6 +50,12 @@ class FourBits(Transform, Codes):
             network.set_submodule(name, FourBitLinear(linear, self).train(linear.training))
         return network.requires_grad_(False)
 
+    @property
+    def spelling(self) -> str:
+        """What decides the codes of a matrix, in words."""
+        told = ", ".join(f"{name}={value}" for name, value in vars(self).items() if name != "targets")
+        return f"{type(self).__name__}({told})"
+
     def find(self, network: Network) -> list[str]:
         """The names of the modules whose matrices it replaces, in their order.
 

@@ -31,7 +31,7 @@ class NF4(FourBits):
             layers, without the head and the routers of mixtures.
         block: numbers, one after another in a row of the matrix, that share a scale: a power of 2 from 32 to 1024.
         double: whether the scales are quantized too, to eight bits: 4.13 bits a number instead of 4.5, at the block of
-            64 and in float32.
+            64.
     """
 
     package = "bitsandbytes"
@@ -43,12 +43,14 @@ class NF4(FourBits):
         self.double = double
 
     def sizes(self, outputs: int, inputs: int) -> dict[str, tuple[tuple[int, ...], torch.dtype | None]]:
-        """See `Codes`; with `double`, `levels` has the mean of the scales, and then what each 256 are scaled by."""
+        """See `Codes`; with `double`, `levels` has the mean of the scales, and then what each 256 are scaled by. They
+        are in float32 whatever the network is in, as those of bitsandbytes: rounded ones would scale a whole matrix.
+        """
         blocks = -(-outputs * inputs // self.block)
         codes = {"codes": ((outputs, inputs // 2), torch.uint8)}
         if not self.double:
-            return {**codes, "scales": ((blocks,), None)}
-        return {**codes, "scales": ((blocks,), torch.uint8), "levels": ((1 + -(-blocks // SCALES),), None)}
+            return {**codes, "scales": ((blocks,), torch.float32)}
+        return {**codes, "scales": ((blocks,), torch.uint8), "levels": ((1 + -(-blocks // SCALES),), torch.float32)}
 
     def quantized(self, weight: Tensor) -> dict[str, Tensor]:
         """See `Codes`."""
@@ -70,11 +72,11 @@ class NF4(FourBits):
 
         codes, scales = parts["codes"], parts["scales"]
         if self.double:
-            levels, code = parts["levels"].float(), _map(codes.device)
+            levels, code = parts["levels"], _map(codes.device)
             scales = bits.dequantize_blockwise(scales, absmax=levels[1:], code=code, blocksize=SCALES) + levels[0]
         total, kind = 2 * codes.numel(), torch.float32 if dtype is torch.float64 else dtype
         rows = (1, total) if total % self.block else (total // self.block, self.block)
-        state = bits.QuantState(scales.float(), rows, None, self.block, "nf4", kind)
+        state = bits.QuantState(scales, rows, None, self.block, "nf4", kind)
         weight: Tensor = bits.dequantize_4bit(codes.view(-1, 1), state)
         return weight.view(codes.size(0), -1)
 

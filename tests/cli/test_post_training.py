@@ -108,6 +108,22 @@ def test_tokens_of_a_template_are_learned_and_exported(base, caplog):
 
 
 @pytest.mark.slow
+def test_an_adapter_that_learned_new_tokens_talks_beside_its_base(base, monkeypatch):
+    adapter = ["--data.template=ChatML", "--model.transforms=[LoRA]", "--model.init_from=runs/gpt-small"]
+    code, _, errors = base(*SFT, *adapter, "--name=lora")
+    assert code == 0, errors
+    told = []
+    for command in (["runs/lora"], ["runs/gpt-small", "--adapter=runs/lora"]):
+        monkeypatch.setattr("sys.stdin", io.StringIO("the cat\n"))
+        code, out, errors = base("chat", *command, "--count=8", "--seed=1")
+        assert code == 0, errors
+        told.append(out)
+    assert told[0] == told[1]
+    code, _, errors = base("generate", "runs/gpt-small", "--adapter=runs/lora", "--count=4")
+    assert code == 0, errors
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("adapted", [False, True], ids=["full", "LoRA"])
 def test_every_reference_gives_the_same_run(base, caplog, adapted):
     more = ["--model.transforms=[LoRA]", "--model.transforms.rank=4"] if adapted else []

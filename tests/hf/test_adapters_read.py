@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import IA3Config, LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
@@ -13,7 +13,7 @@ from lmkit.errors import UserError
 from lmkit.hf.adapters import read_adapter, write_adapter
 from lmkit.hf.model import Model
 from lmkit.hf.weights import Ties
-from lmkit.transforms import DoRA, LoRA
+from lmkit.transforms import IA3, DoRA, LoRA
 from lmkit.transforms.merging import adapted
 from tests.hf.adapted import apart, base_of, imported
 
@@ -88,6 +88,57 @@ def test_what_was_written_here_is_read_as_it_was(family, targets, bases, tmp_pat
     assert all(torch.equal(tensor, again[name]) for name, tensor in state.items())
 
 
+@pytest.mark.parametrize("family", ["llama", "gpt2", "phi3", "gpt_neox", "deepseek_v3", "qwen2"])
+@pytest.mark.parametrize(
+    "transform",
+    [
+        IA3(),
+        IA3(targets=["*.attention.[qv]", "blocks.0.feed_forward.out"], also=["norm.*"]),
+        LoRA(rank=2, targets=["*.attention.out"], also=["*norm*", "blocks.1.*norm*"]),
+        DoRA(rank=2, targets=["*.attention.out"], also=["norm.weight"]),
+    ],
+    ids=["IA3", "IA3 and more", "LoRA and more", "DoRA and more"],
+)
+def test_scales_and_what_learned_in_full_are_read_as_they_were(family, transform, bases, tmp_path):
+    ours = imported(bases(family), transform)
+    state = ours.network.state_dict()
+    write_adapter(tmp_path, state, [transform], ours.rules)
+    found = read(bases(family), tmp_path)
+    assert type(found.transform) is type(transform)
+    again = found.network.state_dict()
+    assert state.keys() == again.keys()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in state.items())
+    learned, still = (
+        {name for name, each in network.named_parameters() if each.requires_grad}
+        for network in (found.network, ours.network)
+    )
+    assert learned >= still  # peft keeps whole modules, so that a bias may come along
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"target_modules": ["k_proj", "v_proj", "up_proj"], "feedforward_modules": []}]
+)
+def test_scales_that_peft_has_written_compute_the_same_here(options, bases, tmp_path):
+    own = {"target_modules": ["q_proj", "down_proj"], "feedforward_modules": ["down_proj"], "modules_to_save": ["norm"]}
+    base = AutoModelForCausalLM.from_pretrained(bases("llama"), dtype=torch.float32)
+    torch.manual_seed(3)
+    peer = get_peft_model(base, IA3Config(task_type="CAUSAL_LM", **own | options))
+    with torch.no_grad():
+        for parameter in peer.parameters():
+            if parameter.requires_grad:
+                parameter += 0.2 * torch.randn(parameter.shape)
+    peer.save_pretrained(tmp_path)
+    assert apart(read(bases("llama"), tmp_path).network, peer.eval()) < 1e-5
+
+
+def test_scales_of_what_a_matrix_takes_are_told_where_they_have_no_place(bases, tmp_path):
+    base = AutoModelForCausalLM.from_pretrained(bases("llama"), dtype=torch.float32)
+    config = IA3Config(task_type="CAUSAL_LM", target_modules=["up_proj"], feedforward_modules=["up_proj"])
+    get_peft_model(base, config).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"up_proj by numbers of shape \(1, 32\), but .*feed_forward.up can be"):
+        read(bases("llama"), tmp_path)
+
+
 @pytest.mark.filterwarnings("ignore:fan_in_fan_out")
 def test_one_that_was_not_trained_yet_is_kept_whole(bases, tmp_path):
     peer = made(bases("gpt2"), tmp_path, trained=False, target_modules=["c_attn"], r=4)
@@ -122,10 +173,11 @@ A = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (configure(peft_type="IA3"), "says peft_type: 'IA3', but lmkit reads LORA only"),
+        (configure(peft_type="VERA"), r"says peft_type: 'VERA', but lmkit reads LORA .* and IA3 only"),
+        (configure(peft_type="IA3"), "holds lora_A, lora_B of .*, but not ia3_l"),
         (configure(init_lora_weights="pissa"), "init_lora_weights: 'pissa', by which the base was changed too"),
         (configure(bias="all"), "says bias: 'all', which lmkit does not know: merge the adapter by peft"),
-        (configure(modules_to_save=["lm_head"]), r"says modules_to_save: \['lm_head'\]"),
+        (configure(modules_to_save=["lm_head"]), r"says modules_to_save: \['lm_head'\], of which .* nothing"),
         (configure(lora_alpha="x"), "does not say the alpha of model.layers.0.self_attn.q_proj"),
         (configure(alpha_pattern={"(": 3}), "does not say the alpha of"),
         (lambda folder: (folder / "adapter_config.json").unlink(), "no adapter_config.json in"),

@@ -1,23 +1,29 @@
 """Adapters that are put onto a base when it is used: alone they are what was trained, together they add up."""
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 
+from lmkit import checkpoints
+from lmkit.checkpoints import KEY
 from lmkit.errors import UserError
 from lmkit.hf.adapters import write_adapter
+from lmkit.hf.exporting import export
 from lmkit.hf.rebuilding import rebuild
 from lmkit.hf.source import Checkpoint
 from lmkit.hf.stacking import stacked
 from lmkit.hf.start import FromCheckpoint
 from lmkit.hf.tables.rules import Rename
 from lmkit.hf.writing import write_model
+from lmkit.transforms import NF4
 from lmkit.transforms.merging import base_state
 from tests.hf.test_beside import MIXED
-from tests.hf.trained import NETWORK, V, logits, part, trained
+from tests.hf.trained import NETWORK, TOKENIZER, V, logits, part, trained
 
 ATTENTION = ["*.attention.[qv]"]
 ONES = {
@@ -140,3 +146,60 @@ def test_a_folder_of_peft_is_taken_too(family, made, tmp_path):
         changes = [each.state_dict()[name] - networks["plain"].state_dict()[name] for each in (found, both)]
         alone = stacked(FromCheckpoint(base), [paths["lora"]])[name] - networks["plain"].state_dict()[name]
         torch.testing.assert_close(changes[1] - changes[0], alone, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ia3", "other", "pissa"])
+def test_an_export_of_ours_is_taken_too(name, made, tmp_path):
+    networks, paths = made
+    export(paths[name], tmp_path / "out")
+    found = rebuild(paths["plain"], adapters=[tmp_path / "out"]).network
+    torch.testing.assert_close(logits(found), logits(networks[name]), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("also", [None, ["embedding.*", "head.*"]])
+def test_rows_for_new_tokens_are_those_that_the_run_began_with(made, tmp_path, also):
+    paths = made[1]
+    wide = {**NETWORK, "init_args": {**NETWORK["init_args"], "vocab_size": V + 64}}
+    adapter = part("LoRA", rank=2, also=also)
+    ours, path = trained(tmp_path / "wide", adapter, init_from=paths["plain"], seed=5, network=wide)
+    knowing = Tokenizer.from_str(TOKENIZER)
+    knowing.add_special_tokens(["<|im_start|>"])
+    held = checkpoints.read(path)
+    held[KEY]["tokenizer"] = knowing.to_str()
+    checkpoints.write(held, path, "")
+    found = rebuild(paths["plain"], adapters=[path])
+    assert found.network.logits(found.network(torch.full((1, 2), V + 9))).shape == (1, 2, V + 64)
+    torch.testing.assert_close(logits(found.network), logits(ours), rtol=0, atol=1e-4)
+    tokens = torch.arange(V, V + 20)[None]
+    torch.testing.assert_close(found.network(tokens), ours(tokens), rtol=0, atol=1e-4)
+    assert found.tokenizer.token_to_id("<|im_start|>") == knowing.token_to_id("<|im_start|>")
+    export(paths["ia3"], tmp_path / "ia3")
+    found_ia3 = stacked(FromCheckpoint(paths["plain"]), [tmp_path / "ia3", path])["embedding.weight"]  # learned there
+    assert found_ia3.shape == (V + 64, 16)
+    for both in ([paths["pissa"], path], [path, paths["pissa"]]):  # one of which has learned a head of fewer rows
+        state = stacked(FromCheckpoint(paths["plain"]), both)
+        assert state["head.weight"].shape == (V + 64, 16)
+        assert state["embedding.weight"][V:].equal(found.network.state_dict()["embedding.weight"][V:])
+
+
+def test_what_was_quantized_is_restored_once(made, tmp_path):
+    paths, plain = made[1], made[0]["plain"].state_dict()
+    lora = part("LoRA", rank=2)
+    runs = {
+        name: trained(tmp_path / name, quantizer, lora, init_from=paths["plain"], seed=seed)[1]
+        for seed, (name, quantizer) in enumerate({"one": part("NF4"), "two": part("NF4")}.items(), 11)
+    }
+    runs["other"] = trained(tmp_path / "other", part("NF4", block=32), lora, init_from=paths["plain"], seed=13)[1]
+    base = FromCheckpoint(paths["plain"])
+    one, two, both = (stacked(base, [runs[name] for name in names]) for names in (["one"], ["two"], ["one", "two"]))
+    mixed = stacked(base, [paths["lora"], runs["one"]])
+    alone = stacked(base, [paths["lora"]])
+    for name in plain:
+        restored = plain[name]
+        if re.fullmatch(r"blocks.*\.(attention|feed_forward)\..*", name):
+            restored = NF4().matrix(NF4().parts(plain[name]), torch.float32)
+            assert (restored - plain[name]).abs().max() > 1e-3
+        torch.testing.assert_close(both[name], one[name] + two[name] - restored, rtol=0, atol=1e-5)
+        torch.testing.assert_close(mixed[name], one[name] + alone[name] - plain[name], rtol=0, atol=1e-5)
+    with pytest.raises(UserError, match=r"in four bits by NF4\(block=32, double=True\), but .*one.* by NF4\(block=64"):
+        stacked(base, [runs["one"], runs["other"]])

@@ -7,11 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lmkit.data.examples.roles import CHOSEN, REJECTED
+from lmkit.data.examples.trees import lay
 from lmkit.layers import SelfAttention
 from lmkit.network import Decoder
+from lmkit.tasks import PreferenceOptimization
+from lmkit.tasks.references import AdaptersOff
 from lmkit.tasks.stored_reference import described
+from lmkit.transforms import Freeze, LoRA
 from tests.conftest import RECIPES
-from tests.tasks.conftest import write_rows
+from tests.tasks.conftest import drawn, write_rows
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +49,18 @@ def test_adapters_switched_off_are_the_same_too(run, start, recipe):
     options = [*start, "--model.transforms=[LoRA]"]
     off, stored = (losses(run, recipe, *options, f"--model.reference={name}") for name in ("AdaptersOff", "Stored"))
     assert off == pytest.approx(stored, abs=2e-5)
+
+
+def test_what_is_frozen_of_an_adapter_stays_so_after_a_look_without_it():
+    task = PreferenceOptimization(
+        partial(Decoder, 40, 48, 16, 2, 2),
+        transforms=[LoRA(rank=2), Freeze(["*lora_A*"])],
+    )
+    task.configure_model()
+    before = {name: parameter.requires_grad for name, parameter in task.network.named_parameters()}
+    assert {*before.values()} == {True, False}
+    AdaptersOff().sums(task, lay(drawn(3, 40), [(CHOSEN, REJECTED)] * 3, range(3), 0))
+    assert {name: parameter.requires_grad for name, parameter in task.network.named_parameters()} == before
 
 
 def test_a_table_grows_by_what_further_runs_see(run, start, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.plugins import HalfPrecision
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.distributed.fsdp import fully_shard
@@ -85,6 +86,33 @@ def test_nf4_is_that_of_bitsandbytes_and_nearly_that_of_torchao():
     assert (other.get_original_weight() - peer).norm() < 0.01 * peer.norm()
     single = layer(NF4(double=False), 128, 128)[1].weight
     assert 0 < (single - peer).norm() < 0.01 * peer.norm()
+
+
+@pytest.mark.parametrize("double", [True, False])
+@pytest.mark.parametrize("moved", [True, False], ids=["moved", "built"])
+def test_scales_of_nf4_keep_their_digits_in_bfloat16(double, moved):
+    """So that a matrix is that of bitsandbytes, rounded once."""
+    from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+
+    torch.manual_seed(0)
+    network = Decoder(60, 12, 128, 1, 2).to(torch.bfloat16)
+    plain = deepcopy(network.blocks[0].attention.q.weight.data.float())
+    method = NF4(double=double)
+    network = transformed(network.float() if moved else network, [method, LoRA(rank=2)])
+    if moved:
+        network = HalfPrecision("bf16-true").convert_module(network)
+    layer = network.blocks[0].attention.q.base_layer
+    peer = dequantize_4bit(*quantize_4bit(plain, quant_type="nf4", compress_statistics=double)).to(torch.bfloat16)
+    assert torch.equal(layer.weight, peer)
+    state = network.state_dict()
+    assert torch.equal(restored_state(state, [method])["blocks.0.attention.q.base_layer.weight"], peer)
+    name = f"blocks.0.attention.q.base_layer.weight_{'levels' if double else 'scales'}"
+    assert state[name].dtype == torch.float32
+    former = {**state, name: state[name].bfloat16()}  # as checkpoints had it
+    with torch.device("meta"):
+        again = transformed(Decoder(60, 12, 128, 1, 2).to(torch.bfloat16), [method, LoRA(rank=2)])
+    fill(again, former)
+    assert again.state_dict()[name].equal(former[name].float())
 
 
 def test_int4_is_that_of_torchao_and_of_the_formula():
@@ -183,7 +211,9 @@ def test_on_meta_it_needs_no_numbers_and_is_filled_later(method, dtype):
         initialize(one, torch.device("cpu"))
     direct = method(plain)
     state = direct.state_dict()
-    assert {each.dtype for each in state.values()} == {torch.uint8, dtype}
+    kept = {torch.float32} if isinstance(method, NF4) else set()
+    assert {each.dtype for each in state.values()} == {torch.uint8, dtype} | kept
+    assert {each.dtype for name, each in state.items() if ".weight_" not in name} == {dtype}
     for name, tensor in network.state_dict().items():
         assert tensor.dtype == state[name].dtype
         torch.testing.assert_close(tensor, state[name], rtol=0, atol=0)

@@ -77,9 +77,9 @@ def parts_of(rule: Rule, factors: Factors, base: Mapping[str, Tensor]) -> dict[s
     rank, like = factors.narrow.size(0), factors.wide
     wide = {name: like.new_empty(base[name].size(0), rank) for name in rule.ours}
     lengths = {name: like.new_empty(base[name].size(0)) for name in rule.ours}
-    _moved_back(rule, like.t() if turned(rule, wide) else like, wide)
+    moved_back(rule, like.t() if turned(rule, wide) else like, wide)
     if factors.lengths is not None:
-        _moved_back(rule, factors.lengths, lengths)
+        moved_back(rule, factors.lengths, lengths)
     used = {name: rows.any(0) for name, rows in wide.items()}
     unused = ~torch.stack([*used.values()]).any(0)  # by all, as by an adapter that has not been trained yet
     found: dict[str, dict[str, Tensor]] = {}
@@ -106,7 +106,7 @@ def moved(rule: Rule, ours: Mapping[str, Tensor]) -> Tensor:
     return theirs
 
 
-def _moved_back(rule: Rule, theirs: Tensor, ours: Mapping[str, Tensor]) -> None:
+def moved_back(rule: Rule, theirs: Tensor, ours: Mapping[str, Tensor]) -> None:
     """Fills ours with what a file holds."""
     for pair in rule.pairs(theirs, ours):
         pair.ours.copy_(pair.theirs)

@@ -10,13 +10,16 @@ from lmkit.errors import UserError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
+METHODS = ("LORA", "IA3")
+
 READ = frozenset(("lora_alpha", "lora_dropout", "alpha_pattern", "use_dora", "use_rslora"))
 
 # fmt: off
 TOLD = frozenset((
-    "auto_mapping", "base_model_name_or_path", "exclude_modules", "fan_in_fan_out", "inference_mode",
-    "layers_pattern", "layers_to_transform", "megatron_core", "peft_type", "peft_version", "qalora_group_size", "r",
-    "rank_pattern", "revision", "runtime_config", "target_modules", "target_parameters", "task_type",
+    "auto_mapping", "base_model_name_or_path", "exclude_modules", "fan_in_fan_out", "feedforward_modules",
+    "inference_mode", "init_ia3_weights", "layers_pattern", "layers_to_transform", "megatron_core",
+    "modules_to_save", "peft_type", "peft_version", "qalora_group_size", "r", "rank_pattern", "revision",
+    "runtime_config", "target_modules", "target_parameters", "task_type",
 ))
 # fmt: on
 """Keys that say what the tensors themselves say, or nothing of what is computed."""
@@ -35,8 +38,10 @@ def read_options(folder: Path) -> dict[str, Any]:
     if not files.has(CONFIG):
         raise UserError(f"no {CONFIG} in {folder}: give a folder as peft's save_pretrained writes it")
     options = files.json(CONFIG)
-    if (kind := options.get("peft_type")) != "LORA":
-        raise UserError(f"{CONFIG} says peft_type: {kind!r}, but lmkit reads LORA only (LoRA and DoRA)")
+    if (kind := options.get("peft_type")) not in METHODS:
+        raise UserError(
+            f"{CONFIG} says peft_type: {kind!r}, but lmkit reads LORA (LoRA and DoRA) and IA3 only: merge it by peft"
+        )
     if (begun := options.get("init_lora_weights", True)) not in BESIDE:
         raise UserError(
             f"{CONFIG} says init_lora_weights: {begun!r}, by which the base was changed too: convert the adapter by "

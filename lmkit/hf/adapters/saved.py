@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lmkit.errors import UserError
-from lmkit.hf.adapters.factors import MERGED, moved
+from lmkit.hf.adapters.factors import MERGED, moved, moved_back
 from lmkit.hf.adapters.names import shortest_letters
 from lmkit.hf.tables.rule import Rule
 from lmkit.hf.tables.rules import Stack
@@ -48,6 +48,38 @@ def saved_of(
     made = [rule for rule in rules if _module(rule.theirs) in modules]
     tensors = {rule.theirs: moved(rule, {name: base[name] for name in rule.ours}) for rule in made}
     return Saved(shortest_letters(modules, {_module(rule.theirs) for rule in rules} - modules), tensors)
+
+
+@torch.no_grad()
+def saved_back(tensors: Mapping[str, Tensor], rules: Collection[Rule], base: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same way back: our tensors of what peft has kept whole.
+
+    Args:
+        tensors: of modules that it has kept, by their names in the base's files.
+        rules: how the tensors of the base's files are made of the network's.
+        base: the network's tensors, which may be on the meta device.
+
+    Raises:
+        UserError: the base has no such tensors, or has one of them in two places, of which peft has changed one.
+    """
+    told = {rule.theirs: rule for rule in rules if not isinstance(rule, Stack)}
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        rule = told.get(name)
+        own = {each: tensor.new_empty(base[each].shape) for each in rule.ours} if rule else {}
+        if rule is None or rule.shape(own) != tuple(tensor.shape):
+            raise UserError(
+                f"the adapter has learned {name} of shape {tuple(tensor.shape)} in full (modules_to_save), which is no "
+                "tensor of the base: give an adapter of that base, or merge it by peft"
+            )
+        moved_back(rule, tensor, own)
+        found |= own
+    if "embedding.weight" in found and "head.weight" not in base:
+        raise UserError(
+            "the adapter has learned the embedding in full (modules_to_save), which is the head of this base too, but "
+            "not of the adapter's: merge it by peft"
+        )
+    return found
 
 
 def _fault(learned: Collection[str], twice: Collection[str], rules: Collection[Rule], tied: bool) -> str:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lmkit.errors import UserError
-from lmkit.hf.adapters.factors import MERGED, Parts, module_of, moved, turned
+from lmkit.hf.adapters.factors import MERGED, Parts, module_of, moved, moved_back, turned
 from lmkit.hf.adapters.names import shortest
 from lmkit.hf.tables.rule import Rule
 from lmkit.transforms.ia3 import scales_inputs
@@ -46,6 +46,41 @@ def scales_of(rule: Rule, parts: Parts, base: Mapping[str, Tensor]) -> Scales:
     if others or first is None:
         raise UserError(f"{rule.theirs} of the exported base holds {', '.join(own)}, whose inputs are scaled: {MERGED}")
     return Scales(first, True, across)
+
+
+@torch.no_grad()
+def scales_back(rule: Rule, scale: Tensor, base: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The same way back: the scales of our modules, by peft's names. One of several that scales nothing has none.
+
+    Args:
+        rule: by which the file's matrix is made of ours.
+        scale: beside the file's matrix, as peft has it.
+        base: our tensors without adapters, which may be on the meta device.
+
+    Raises:
+        UserError: it is of another shape, or scales what a module takes where ours scales what it gives.
+    """
+    (first, *others) = rule.ours
+    if scales_inputs(module_of(first)):
+        wanted = (1, base[first].size(1))
+        if others or tuple(scale.shape) != wanted:
+            raise _other(rule, scale, wanted)
+        return {module_of(first): {"ia3_l": scale}}
+    wanted = (sum(base[name].size(0) for name in rule.ours), 1)
+    if tuple(scale.shape) != wanted or any(scales_inputs(module_of(name)) for name in others):
+        raise _other(rule, scale, wanted)
+    rows = {name: scale.new_empty(base[name].size(0)) for name in rule.ours}
+    moved_back(rule, scale.squeeze(1), rows)
+    learned = [name for name, numbers in rows.items() if (numbers != 1).any()] or [*rows]
+    return {module_of(name): {"ia3_l": rows[name].unsqueeze(1)} for name in learned}
+
+
+def _other(rule: Rule, scale: Tensor, wanted: tuple[int, ...]) -> UserError:
+    of = ", ".join(map(module_of, rule.ours))
+    return UserError(
+        f"the adapter scales {module_of(rule.theirs)} by numbers of shape {tuple(scale.shape)}, but {of} can be scaled "
+        f"by {wanted} only: give an adapter of that base, or merge it by peft"
+    )
 
 
 def scales_config(modules: Mapping[str, Scales], others: Collection[str]) -> dict[str, Any]:

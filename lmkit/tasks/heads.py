@@ -1,0 +1,33 @@
+"""A head that a run takes over from the one that it starts from, or leaves there, and says so."""
+
+from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_info
+
+from lmkit.hf.start import start_from
+from lmkit.hf.start_kind import Start
+
+
+def take_head(task: Any) -> None:
+    """Fills a task's head from where the task starts, if that has one of the same task and classes.
+
+    Args:
+        task: whose network and head are there.
+    """
+    head = start_from(task.init_from).head if task.init_from is not None else None
+    if head is None:
+        return
+    own, classes = type(task).__name__, getattr(task, "classes", [])
+    if (head.task, head.classes) == (own, classes):
+        task.head.load_state_dict(head.tensors)
+    elif head.task != own:
+        rank_zero_info(f"{task.init_from} has a head of {head.task}, which {own} has no use for: the head is new")
+    else:
+        told = " but ".join(", ".join(names) for names in (head.classes, classes))
+        rank_zero_info(f"{task.init_from} tells other classes apart ({told} here): the head is new")
+
+
+def tell_left(start: Start) -> None:
+    """Says that a head stays behind where a run starts, because its own task has none."""
+    if start.head is not None:
+        rank_zero_info(f"{start.path} has a head of {start.head.task} beside its network, which is left there")

@@ -1,0 +1,86 @@
+"""Heads that score texts: taken over where a run starts from one of the same task, and never lost without a word."""
+
+import logging
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from lmkit.callbacks.export import HuggingFaceExport
+from lmkit.checkpoints import KEY, read, write
+from lmkit.errors import UserError
+from lmkit.hf.exporting import export
+from lmkit.hf.gguf.exporting import export_gguf
+from lmkit.network import Decoder
+from lmkit.tasks import SFT, Classification, RewardModel
+from tests.tasks.conftest import SIZES, write_start
+
+NETWORK = partial(Decoder, *SIZES.values())
+
+
+def scoring(path, task, rows, classes=None):
+    """A checkpoint of a task with a head."""
+    held = read(write_start(path))
+    held[KEY]["recipe"]["model"]["class_path"] = f"lmkit.tasks.{task}"
+    held["state_dict"]["head.weight"] = torch.randn(rows, 32, generator=torch.Generator().manual_seed(rows))
+    write({**held, **({"classes": classes} if classes else {})}, path, "")
+    return path
+
+
+def classifying(path, classes):
+    task = Classification(NETWORK, init_from=str(path))
+    data = SimpleNamespace(classes=classes, vocab_size_used=40, context=64)
+    task._trainer = SimpleNamespace(datamodule=data, state=SimpleNamespace(fn=None))
+    return task
+
+
+@pytest.fixture
+def told(caplog):
+    """What a task says while it is built, and whether its head is that of where it starts."""
+    caplog.set_level(logging.INFO)
+
+    def build(task, start):
+        caplog.clear()
+        task.configure_model()
+        kept = read(start)["state_dict"]["head.weight"]
+        return hasattr(task, "head") and torch.equal(task.head.weight, kept), caplog.text
+
+    return build
+
+
+def test_a_head_of_the_same_task_and_classes_is_taken_over(told, tmp_path):
+    rewards = scoring(tmp_path / "rewards.ckpt", "reward_model.RewardModel", 1)
+    classes = scoring(tmp_path / "classes.ckpt", "Classification", 2, ["bad", "good"])
+    assert told(RewardModel(NETWORK, init_from=str(rewards)), rewards) == (True, "")
+    assert told(classifying(classes, ["bad", "good"]), classes) == (True, "")
+    same, said = told(classifying(classes, ["bad", "best"]), classes)
+    assert not same
+    assert "tells other classes apart (bad, good but bad, best here): the head is new" in said
+    same, said = told(classifying(rewards, ["bad", "good"]), rewards)
+    assert "has a head of RewardModel, which Classification has no use for: the head is new" in said
+    _, said = told(SFT(NETWORK, init_from=str(rewards)), rewards)
+    assert "has a head of RewardModel beside its network, which is left there" in said
+
+
+@pytest.mark.parametrize("task", ["RewardModel", "Classification"])
+def test_what_writes_no_text_is_refused_where_text_is_written_or_the_head_would_be_lost(run, tmp_path, task):
+    path, base = scoring(tmp_path / "scores.ckpt", task, 2, ["a", "b"]), write_start(tmp_path / "base.ckpt")
+    commands = (["chat", path], ["generate", path], ["generate", base, "--adapter", path])
+    for command in (*commands, ["export", path, "out"], ["export", path, "out", "--to=gguf"]):
+        code, _, errors = run(*command)
+        assert code == 2, command
+        (line,) = [line for line in errors.splitlines() if line.startswith("lmkit: error: ")]
+        assert f"was trained by {task}, whose head gives scores and writes no text" in line
+        assert "lmkit predict" in line
+    assert not Path("out").exists()
+    for write_out in (export, export_gguf):
+        with pytest.raises(UserError, match="cannot be exported"):
+            write_out(path, tmp_path / "out")
+
+
+def test_a_run_that_would_export_a_head_is_told_before_it_starts(tmp_path):
+    task, trainer = RewardModel(NETWORK), SimpleNamespace(default_root_dir=tmp_path)
+    with pytest.raises(UserError, match="no place for the head of RewardModel: leave it out"):
+        HuggingFaceExport().on_fit_start(trainer, task)
