@@ -137,3 +137,9 @@ class Product(Function):
         """(..., outputs) to (..., inputs); codes have no gradient."""
         parts = dict(zip(ctx.names, ctx.saved_tensors, strict=True))
         return gradient @ ctx.method.matrix(parts, gradient.dtype), None, None, *[None] * len(parts)
+
+
+def codes_in(network: nn.Module) -> set[str]:
+    """The names of the tensors that stand for matrices of four bits, some in float32 whatever the network is in."""
+    owners = [(name, part) for name, part in network.named_modules() if isinstance(part, FourBitLinear)]
+    return {f"{name}.{own}" for name, part in owners for own in part._parameters if own.startswith(PREFIX)}

@@ -1,14 +1,14 @@
 """The kind of transforms: from a network to a network, listed in a recipe and done in that order."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from typing import ClassVar, Literal
 
 from torch import nn
 
 from lmkit.errors import UserError
 from lmkit.network import Network
-from lmkit.transforms.four_bit_linear import PREFIX, FourBitLinear
+from lmkit.transforms.four_bit_linear import FourBitLinear, codes_in
 
 
 class Transform(ABC):
@@ -33,15 +33,10 @@ class Transform(ABC):
 
 def learned_of(network: nn.Module) -> tuple[int, int]:
     """How many parameters of a network learn, and how many it has, those that are kept in four bits among them."""
-    codes = {name: part for name, part in network.named_modules() if isinstance(part, FourBitLinear)}
-    packed = sum(part.in_features * part.out_features for part in codes.values())
-    plain = [p for name, p in network.named_parameters() if not _is_code(name, codes)]
+    four_bit = [part for part in network.modules() if isinstance(part, FourBitLinear)]
+    packed, codes = sum(part.in_features * part.out_features for part in four_bit), codes_in(network)
+    plain = [p for name, p in network.named_parameters() if name not in codes]
     return sum(p.numel() for p in plain if p.requires_grad), packed + sum(p.numel() for p in plain)
-
-
-def _is_code(name: str, codes: Container[str]) -> bool:
-    owner, _, own = name.rpartition(".")
-    return owner in codes and own.startswith(PREFIX)
 
 
 def transformed(network: Network, transforms: Iterable[Transform] | None) -> Network:

@@ -379,7 +379,7 @@ def test_a_file_tells_its_tokens_and_roles(from_file):
     template = from_file("{{ messages[0].role }}", end_of_turn="<e>", special_tokens=("<s>",), roles=("developer",))
     assert (template.end_of_turn, template.special_tokens) == ("<e>", ("<s>", "<e>"))
     assert template.render([{"role": "developer", "content": ""}]) == "developer"
-    refused(lambda: template.render([USER]), "give one of developer")
+    refused(lambda: template.render([USER]), "which the chat template does not write (it writes developer)")
 
 
 def test_a_template_can_be_pickled(from_file):

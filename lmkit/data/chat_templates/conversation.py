@@ -30,8 +30,8 @@ def check_messages(messages: Sequence[Mapping[str, Any]], roles: Sequence[str]) 
         if role not in roles:
             if role in ROLES:
                 raise UserError(
-                    f"message {number} has the role {_short(role)}, which the chat template does not write: choose one "
-                    "that does, such as ChatML (--data.template=ChatML)"
+                    f"message {number} has the role {_short(role)}, which the chat template does not write (it writes "
+                    f"{', '.join(roles)}): choose one that does, such as ChatML (--data.template=ChatML)"
                 )
             raise UserError(f"message {number} has the role {_short(role)}: give one of {', '.join(roles)}")
         content = message.get("content")
