@@ -95,6 +95,8 @@ def build(annotation: Any, config: Any) -> Any:
     parser.add_argument("--part", type=annotation)
     try:
         return parser.instantiate(parser.parse_object({"part": config})).part
+    except UserError:  # which the part itself has raised, of its own options
+        raise
     except Exception as error:
         told = " ".join(str(error).split())
         raise UserError(f"cannot build {config!r}: {told}{hint_of_failures()}") from error

@@ -244,4 +244,5 @@ def test_reasons_are_bounded_and_counts_travel() -> None:
     assert faults.rows == 2 * MOST_REASONS
     assert faults.lines()[0] == f"{MOST_REASONS} rows left out, first a, row {MOST_REASONS}: reason {'x' * 100} is one"
     assert faults.lines()[10] == "91 rows left out for 91 reasons that are less frequent"
+    assert faults.lines()[11] == f"{faults.rows} rows left out in all (data.strict stops at the first)"
     assert pickle.loads(pickle.dumps(faults)) == faults

@@ -77,6 +77,8 @@ class Faults:
         told = [str(fault) for fault in order[:_TOLD]]
         if rest := sum(fault.rows for fault in order[_TOLD:]):
             told.append(f"{rest} rows left out for {len(order) - _TOLD} reasons that are less frequent")
+        if len(order) > 1:
+            told.append(f"{self.rows} rows left out in all (data.strict stops at the first)")
         return told
 
     def check_left(self, kept: int, source: object) -> None:

@@ -124,6 +124,7 @@ class Making:
     def _refuse_empty(self, train: int, validation: int) -> None:
         if train and validation:
             return
+        self._faults.check_left(train + validation, self._wanted.source)
         told = "; ".join(self._faults.lines())
         raise UserError(
             f'the source "{self._wanted.source}" leaves {train} {self._maker.noun} to train on and {validation} to '
