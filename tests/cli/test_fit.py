@@ -228,7 +228,13 @@ ALONE = [path for path in sorted(RECIPES.glob("*.yaml")) if "runs/" not in str(y
 """Recipes that need no other run; the others are run by tests of their tasks."""
 
 
-@pytest.mark.parametrize("recipe", ALONE, ids=lambda path: path.stem)
+LONGER = {"t5-small", "hybrid-small", "deepseek-small"}
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in LONGER else []) for path in ALONE],
+)
 def test_every_recipe_runs_two_steps_at_toy_size(run, toy, recipe):
     if recipe.stem in ("bert-small", "t5-small"):  # whose tasks have token ids of their own
         toy = [option.replace("vocab_size=300", "vocab_size=310") if "network" in option else option for option in toy]

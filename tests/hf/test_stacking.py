@@ -148,6 +148,7 @@ def test_a_folder_of_peft_is_taken_too(family, made, tmp_path):
         torch.testing.assert_close(changes[1] - changes[0], alone, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ia3", "other", "pissa"])
 def test_an_export_of_ours_is_taken_too(name, made, tmp_path):
     networks, paths = made
@@ -156,6 +157,7 @@ def test_an_export_of_ours_is_taken_too(name, made, tmp_path):
     torch.testing.assert_close(logits(found), logits(networks[name]), rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("also", [None, ["embedding.*", "head.*"]])
 def test_rows_for_new_tokens_are_those_that_the_run_began_with(made, tmp_path, also):
     paths = made[1]
