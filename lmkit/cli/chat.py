@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lmkit.checkpoints import KEY, find, read
 from lmkit.cli.generate import check_decoder, device_of, write
+from lmkit.cli.network_options import add_draws, add_network
 from lmkit.cli.parser import Parser
 from lmkit.data.chat_templates.encoder import ChatEncoder
 from lmkit.errors import UserError
@@ -89,20 +90,8 @@ def _lines() -> Iterator[str]:
 
 def _parser() -> Parser:
     parser = Parser(prog="lmkit chat", description=f"Talks with a network that has learned conversations: {HELP}.")
-    parser.add_argument("checkpoint", type=str, help="a .ckpt file, or a run's folder: its newest version's best")
-    parser.add_argument(
-        "--adapter",
-        action="append",
-        type=str,
-        default=[],
-        help="a run or checkpoint with an adapter that was begun from this one, or a folder of peft; again for more",
-    )
+    add_network(parser)
     parser.add_argument("--system", type=str | None, default=None, help="what the network is told first")
     parser.add_argument("--count", type=int, default=256, help="the most tokens of an answer")
-    parser.add_argument("--temperature", type=float, default=0.7, help="0 takes the most likely token")
-    parser.add_argument("--top_k", type=int | None, default=None, help="draw among the k most likely tokens")
-    parser.add_argument("--top_p", type=float | None, default=0.95, help="draw among the fewest that reach share p")
-    parser.add_argument("--seed", type=int | None, default=None, help="makes the draws repeatable")
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    parser.add_argument("--plugins", type=list[str], default=[], help="plugin files, where the run's own have moved")
+    add_draws(parser, temperature=0.7, top_p=0.95)
     return parser

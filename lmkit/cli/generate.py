@@ -7,6 +7,7 @@ import torch
 
 from lmkit.callbacks.report import printable
 from lmkit.checkpoints import find
+from lmkit.cli.network_options import add_draws, add_network
 from lmkit.cli.parser import Parser
 from lmkit.errors import UserError
 from lmkit.hf.rebuilding import rebuild
@@ -51,28 +52,12 @@ def run(arguments: Sequence[str]) -> None:
 
 def _parser() -> Parser:
     parser = Parser(prog="lmkit generate", description="Continues a text with a trained network, as it is written.")
-    parser.add_argument(
-        "checkpoint",
-        type=str,
-        help="a .ckpt file, or a run's folder: its newest version's best",
-    )
-    parser.add_argument(
-        "--adapter",
-        action="append",
-        type=str,
-        default=[],
-        help="a run or checkpoint with an adapter that was begun from this one, or a folder of peft; again for more",
-    )
+    add_network(parser)
     parser.add_argument("--prompt", type=str, default="", help="the text to continue; none starts a new document")
     parser.add_argument("--count", type=int, default=128, help="the most tokens to generate")
     parser.add_argument("--samples", type=int, default=1, help="texts to generate")
-    parser.add_argument("--temperature", type=float, default=0.8, help="0 takes the most likely token")
-    parser.add_argument("--top_k", type=int | None, default=None, help="draw among the k most likely tokens")
-    parser.add_argument("--top_p", type=float | None, default=None, help="draw among the fewest that reach share p")
-    parser.add_argument("--seed", type=int | None, default=None, help="makes the draws repeatable")
+    add_draws(parser, temperature=0.8, top_p=None)
     parser.add_argument("--cached", type=bool, default=True, help="whether to keep past keys and values")
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    parser.add_argument("--plugins", type=list[str], default=[], help="plugin files, where the run's own have moved")
     return parser
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -18,7 +17,7 @@ from lmkit.data.corpus.kinds import Filter, Source
 from lmkit.data.corpus.reading import read, tallies_of
 from lmkit.data.split import is_sampled, is_validation
 from lmkit.data.store import StoreWriter, TokenStore
-from lmkit.data.whole_folder import whole_folder
+from lmkit.data.whole_folder import made_once
 from lmkit.errors import UserError
 
 FORMAT = 1  # raise it when the same settings make other files than before
@@ -65,16 +64,10 @@ def prepare(wanted: Preparation) -> Path:
     Raises:
         UserError: nothing can be read, one side of the split is empty, or no space is left.
     """
-    began, folder = time.perf_counter(), wanted.folder()
-    cached = folder.is_dir()
-    if not cached:
-        with whole_folder(folder) as part:
-            _build(wanted, part)
+    folder = wanted.folder()
+    told = made_once(folder, lambda part: _build(wanted, part))
     train, validation = TokenStore(folder / "train"), TokenStore(folder / "validation")
-    rank_zero_info(
-        f'data "{wanted.source}": {_size(train)} to train, {_size(validation)} to validate,'
-        f" {'cached' if cached else 'prepared'} in {folder} ({time.perf_counter() - began:.1f} s)"
-    )
+    rank_zero_info(f'data "{wanted.source}": {_size(train)} to train, {_size(validation)} to validate, {told}')
     for tally in train.filters:
         rank_zero_info(f"  {tally}")
     for source, store in ((wanted.source, train), (wanted.validation_source, validation)):

@@ -14,7 +14,7 @@ from lmkit.data.module import StreamedData
 from lmkit.data.packing import Rows
 from lmkit.data.prepare import Preparation, prepare
 from lmkit.data.store import TokenStore
-from lmkit.errors import UserError
+from lmkit.data.whole_folder import check_made
 
 _READ_TOKENS = 1 << 20
 
@@ -74,8 +74,7 @@ class Text(StreamedData):
             UserError: it is not there, or a checkpoint that was loaded before is of other data.
         """
         folder = self._preparation.folder()
-        if not folder.is_dir():
-            raise UserError(f"{folder} is missing; run prepare_data on this machine, and change no file until it ends")
+        check_made(folder)
         train, self._validation = TokenStore(folder / "train"), TokenStore(folder / "validation")
         self.tokenizer = tokenizing.load(Path(folder / "tokenizer.json"))
         self.end_of_document = train.end_of_document

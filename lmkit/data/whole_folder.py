@@ -2,7 +2,8 @@
 
 import errno
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -55,3 +56,22 @@ def _publish(part: Path, target: Path, remedy: str, same: bool) -> None:
             raise UserError(f"{target} has come to be there meanwhile, and is left as it is: {remedy}") from error
         if not target.is_dir():
             raise
+
+
+def made_once(folder: Path, make: Callable[[Path], None]) -> str:
+    """Fills a folder unless it is there, all of it or nothing, and says which it was and how long that took."""
+    began, cached = time.perf_counter(), folder.is_dir()
+    if not cached:
+        with whole_folder(folder) as part:
+            make(part)
+    return f"{'cached' if cached else 'prepared'} in {folder} ({time.perf_counter() - began:.1f} s)"
+
+
+def check_made(folder: Path) -> None:
+    """Looks whether a folder is there that was to be made before.
+
+    Raises:
+        UserError: it is not.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is missing; run prepare_data on this machine, and change no file until it ends")

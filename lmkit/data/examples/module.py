@@ -14,6 +14,7 @@ from lmkit.data.examples.prepare import prepare_examples
 from lmkit.data.examples.store import ExampleStore
 from lmkit.data.module import StreamedData
 from lmkit.data.stream import IndexedRows
+from lmkit.data.whole_folder import check_made
 from lmkit.errors import UserError
 
 
@@ -58,8 +59,7 @@ class ExampleData(StreamedData):
             UserError: it is not there, or a checkpoint that was loaded before is of other data.
         """
         folder = self._preparation.folder()
-        if not folder.is_dir():
-            raise UserError(f"{folder} is missing; run prepare_data on this machine, and change no file until it ends")
+        check_made(folder)
         self.train, self.validation = ExampleStore(folder / "train"), ExampleStore(folder / "validation")
         self._encoder = _encoder_in(folder)
         self.tokenizer, self.end_of_document = self._encoder.tokenizer, self._encoder.end_of_document

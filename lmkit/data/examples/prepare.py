@@ -1,6 +1,5 @@
 """Makes the examples of a preparation, and keeps them in the cache, so that later runs find them there."""
 
-import time
 from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
@@ -8,7 +7,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lmkit.data.examples.making import Making
 from lmkit.data.examples.preparation import ExamplePreparation
 from lmkit.data.examples.store import ExampleStore
-from lmkit.data.whole_folder import whole_folder
+from lmkit.data.whole_folder import made_once
 
 
 def prepare_examples(wanted: ExamplePreparation) -> Path:
@@ -17,16 +16,11 @@ def prepare_examples(wanted: ExamplePreparation) -> Path:
     Raises:
         UserError: nothing can be read, one side of the split is empty, or no space is left.
     """
-    began, folder = time.perf_counter(), wanted.folder()
-    cached = folder.is_dir()
-    if not cached:
-        with whole_folder(folder) as part:
-            Making(wanted, part).run()
-    seconds = time.perf_counter() - began
+    folder = wanted.folder()
+    told = made_once(folder, lambda part: Making(wanted, part).run())
     train, validation = ExampleStore(folder / "train"), ExampleStore(folder / "validation")
     rank_zero_info(
-        f'data "{wanted.source}": {len(train)} {wanted.maker.noun} to train, {len(validation)} to validate, '
-        f"{'cached' if cached else 'prepared'} in {folder} ({seconds:.1f} s)"
+        f'data "{wanted.source}": {len(train)} {wanted.maker.noun} to train, {len(validation)} to validate, {told}'
     )
     for store in (train, validation):
         if cut := store.facts["cut"]:
