@@ -224,3 +224,21 @@ def test_a_reference_that_no_loss_asks_for_is_told(base):
     code, _, errors = base(*DPO, "--model.preference_loss=SimPO", "--model.reference=FrozenCopy")
     assert code == 2
     assert "SimPO compares with no reference, but model.reference is FrozenCopy: leave that out" in errors
+
+
+def test_new_tokens_that_an_adapter_leaves_as_they_begin_are_warned_of(base):
+    short = ["--trainer.max_steps=1", "--trainer.val_check_interval=1", "--data.template=ChatML"]
+    said = "LoRA leaves the new tokens' rows of the embedding as they begin"
+    code, out, errors = base(*SFT, *short, "--model.transforms=[LoRA]")
+    assert code == 0, errors
+    assert said in errors
+    also = "--model.transforms=[{class_path: LoRA, init_args: {also: ['embedding.*']}}]"
+    code, out, errors = base(*SFT, *short, also)
+    assert code == 0, errors
+    assert said not in out + errors
+
+
+def test_a_run_that_goes_on_says_that_its_base_is_gone(base):
+    code, _, errors = base(*SFT, "--model.init_from=runs/gone", "--ckpt_path=last")
+    assert code == 2
+    assert "nothing is at runs/gone to start from" in errors
