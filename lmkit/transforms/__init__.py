@@ -9,7 +9,6 @@ from lmkit.transforms.ia3 import IA3
 from lmkit.transforms.int4 import Int4
 from lmkit.transforms.learning_rate import LearningRate
 from lmkit.transforms.lora import LoRA
-from lmkit.transforms.lora_plus import LoRAPlus
 from lmkit.transforms.nf4 import NF4
 from lmkit.transforms.pissa import PiSSA
 from lmkit.transforms.transform import Transform, learned_of, transformed
@@ -25,7 +24,6 @@ __all__ = [
     "Int4",
     "LearningRate",
     "LoRA",
-    "LoRAPlus",
     "PiSSA",
     "Transform",
     "learned_of",

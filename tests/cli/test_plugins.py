@@ -223,6 +223,10 @@ def test_the_snippet_of_a_class_makes_a_recipe_with_it(parser, tmp_path, kind, c
         parser.instantiate_classes(config)
         assert cls.__name__ in parser.dump(config)
         return
+    if kind == "row_format":
+        data = parser.instantiate_classes(config).data
+        assert issubclass(cls.gives, data._preparation.maker.kind)
+        return
     task = parser.instantiate_classes(config).model
     task.transforms += [LoRA()] if issubclass(cls, FourBits) else []  # or else nothing is left to learn
     task.rehearse(440)

@@ -196,6 +196,16 @@ def test_keys_of_no_format_are_told_with_those_of_each(tmp_path: Path) -> None:
         find_format({"conversation": [{"input": "Hi", "output": "Yes"}]}, Conversation)
 
 
+def test_what_other_data_would_read_a_row_is_told() -> None:
+    for cls, wanted, said in (
+        (PromptChosenRejected, Conversation, "to read it as a Preference take data of Preferences, as recipes/dpo.yaml"),
+        (TextLabel, Judged, "to read it as a Labelled take data of Labels, as recipes/classify.yaml does; else give"),
+        (OpenAIMessages, Preference, "to read it as a Conversation take data of Chat, as recipes/sft.yaml does"),
+    ):
+        with pytest.raises(UserError, match=said):
+            find_format(cls.row, wanted)
+
+
 def test_odd_rows_before_the_first_of_a_format_are_faults(tmp_path: Path) -> None:
     odd, good = {"foo": 1}, {"messages": [user("Hi"), assistant("Yes")]}
     faults = Faults()

@@ -137,6 +137,16 @@ def test_answers_that_lose_an_empty_thought_are_found(template, text):
     ]
 
 
+def test_a_template_that_does_not_end_answers_by_its_token_is_warned_of(tmp_path, template):
+    rows = [{"messages": [user(f"{n}"), assistant("one")]} for n in range(20)]
+    text = HEAD + "{% generation %}{{ m.content }}<|end|>{% endgeneration %}" + FOOT
+    with pytest.warns(UserWarning, match=r"does not end .* by <\|endoftext\|>, .* by data.template.end_of_turn"):
+        opened(Chat, tmp_path, rows, template(text, special_tokens=("<|end|>",)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert learned(opened(Chat, tmp_path, rows, template(text, end_of_turn="<|end|>"))) == {("one<|end|>",)}
+
+
 def test_a_token_behind_the_whole_conversation_is_no_part_of_it(template):
     text = (
         HEAD + "{{ m.content }}<|end|>" + FOOT.replace("{% endif %}", "{% else %}{{ eos_token }}{% endif %}")

@@ -17,7 +17,7 @@ from lmkit.hf.tables.rules import Rename, Split
 from lmkit.hf.weights import Ties
 from lmkit.layers import MixtureOfExperts
 from lmkit.network import Decoder
-from lmkit.transforms import IA3, Adapter, DoRA, Freeze, LoRA, LoRAPlus, PiSSA
+from lmkit.transforms import IA3, Adapter, DoRA, Freeze, LoRA, PiSSA
 from lmkit.transforms.merging import merged_state
 from tests.hf.adapted import PEERS, T, V, adapt, apart, base_of, imported
 
@@ -50,7 +50,7 @@ CASES = [
     *[(family, PiSSA(rank=3, targets=ATTENTION)) for family in ("gpt2", "phi3", "gpt_neox", "deepseek_v3")],
     *[(family, IA3()) for family in PEERS],
     *[(family, IA3(targets="all-linear", also=["*norm*"])) for family in ("llama", "gpt_neox", "phi3", "qwen2")],
-    ("gpt2", LoRAPlus(rank=3, targets=ATTENTION, also=["*.feed_forward.*", "norm.*", "position.*"])),
+    ("gpt2", LoRA(rank=3, targets=ATTENTION, also=["*.feed_forward.*", "norm.*", "position.*"])),
     ("gpt_neox", DoRA(rank=3, targets=ATTENTION, also=["embedding.*", "blocks.1.attention.out.*"])),
     ("mixtral", LoRA(rank=3, targets=ATTENTION, also=["*norm*", "head.*"])),
 ]

@@ -61,7 +61,7 @@ def test_what_was_learned_is_kept_and_the_rest_is_read_from_the_base(network, dt
     [
         part("PiSSA", rank=2, also=["*norm*"]),
         part("IA3", also=["head.*", "blocks.0.feed_forward.up.weight"]),
-        part("LoRAPlus", rank=2, rslora=True),
+        part("LoRA", rank=2, rslora=True),
         part("DoRA", rank=2, targets=["*.q"], also=["embedding.*"]),
     ],
 )

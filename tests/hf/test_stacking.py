@@ -28,7 +28,7 @@ from tests.hf.trained import NETWORK, TOKENIZER, V, logits, part, trained
 ATTENTION = ["*.attention.[qv]"]
 ONES = {
     "lora": part("LoRA", rank=2, alpha=5.0),
-    "other": part("LoRAPlus", rank=3, targets=ATTENTION, also=["*norm*"]),
+    "other": part("LoRA", rank=3, targets=ATTENTION, also=["*norm*"]),
     "pissa": part("PiSSA", rank=2, also=["*norm*", "head.*"]),
     "dora": part("DoRA", rank=2, targets=ATTENTION),
     "ia3": part("IA3", also=["embedding.*"]),

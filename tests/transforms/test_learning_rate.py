@@ -9,7 +9,7 @@ from torch.optim import SGD
 from lmkit.errors import UserError
 from lmkit.network import Decoder
 from lmkit.optim.groups import apply_factors, decay_by_rank
-from lmkit.transforms import Freeze, Int4, LearningRate, LoRA, LoRAPlus, learned_of, transformed
+from lmkit.transforms import Freeze, Int4, LearningRate, LoRA, learned_of, transformed
 
 NETWORK = partial(Decoder, 61, 16, 16, 2, 2)
 
@@ -36,8 +36,8 @@ def test_what_is_named_has_it_and_factors_multiply():
     assert found == {name: next(f for prefix, f in by_prefix.items() if name.startswith(prefix)) for name in found}
 
 
-def test_it_multiplies_the_ratio_of_lora_plus():
-    found = rates(transformed(NETWORK(), [LoRAPlus(rank=2, ratio=4), LearningRate(10)]))
+def test_an_adapters_two_matrices_have_rates_of_their_own():
+    found = rates(transformed(NETWORK(), [LoRA(rank=2), LearningRate(10), LearningRate(4, ["*.lora_B.*"])]))
     assert {rate for name, rate in found.items() if "lora_A" in name} == {10.0}
     assert {rate for name, rate in found.items() if "lora_B" in name} == {40.0}
 

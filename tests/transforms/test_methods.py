@@ -16,19 +16,19 @@ from lmkit.layers.weights import fill, initialize
 from lmkit.optim import decay_by_rank
 from lmkit.optim.groups import FACTOR, apply_factors
 from lmkit.tasks import Pretraining
-from lmkit.transforms import IA3, DoRA, Freeze, LoRA, LoRAPlus, PiSSA
+from lmkit.transforms import IA3, DoRA, Freeze, LearningRate, LoRA, PiSSA, transformed
 from lmkit.transforms.merging import adapted, base_state, merged_state
 from tests.tasks.test_step import ADAMW, SCHEDULE, Given, trainer, uneven
 from tests.transforms.test_lora import NETWORK, NETWORKS, learned, logits, stirred
 
 EXACT = partial(PiSSA, iterations=None)
+FASTER = LearningRate(4, ["*.lora_B.*"])  # which makes LoRA+ of LoRA
 
 
 @pytest.mark.parametrize(
     ("transform", "parts"),
     [
         (PiSSA(rank=17), ["lora_A", "lora_A.first", "lora_B", "lora_B.first"]),  # of more than there is
-        (LoRAPlus(rank=3, ratio=2.0), ["lora_A", "lora_B"]),
         (IA3(targets="all-linear"), ["ia3_l"]),
         (IA3(), ["ia3_l"]),
     ],
@@ -145,7 +145,6 @@ def test_what_else_is_to_learn_learns_in_full(kind):
     ("make", "message"),
     [
         (lambda: PiSSA(iterations=0), "iterations of PiSSA is 0: give 1 or more, such as 8, or null"),
-        (lambda: LoRAPlus(ratio=0.0), "ratio of LoRAPlus is 0.0: give a number above 0"),
         (lambda: IA3(targets=["*.kk"]), r"'\*.kk', in IA3's targets, is the name of no module that has a matrix"),
         (lambda: IA3(targets=[]), "IA3 has no targets"),
         (lambda: LoRA(also=["*nrm*"]), r"'\*nrm\*', in LoRA's also, is the name of no parameter of the network"),
@@ -164,12 +163,12 @@ def test_what_cannot_be_done_is_told(make, message):
     assert len(learned(network)) == len([*network.parameters()])
 
 
-@pytest.mark.parametrize("kind", [PiSSA, IA3, LoRAPlus])
+@pytest.mark.parametrize("transforms", [[PiSSA(rank=3)], [IA3()], [LoRA(rank=3), FASTER]])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_network_on_meta_is_filled_later_and_keeps_its_rates(kind, dtype):
-    transform = kind() if kind is IA3 else kind(rank=3)
+def test_a_network_on_meta_is_filled_later_and_keeps_its_rates(transforms, dtype):
+    plus = FASTER in transforms
     with torch.device("meta"):
-        network = transform(NETWORK(attention=partial(SelfAttention, bias=True)).to(dtype))
+        network = transformed(NETWORK(attention=partial(SelfAttention, bias=True)).to(dtype), transforms)
     assert all(tensor.is_meta and tensor.dtype == dtype for tensor in network.state_dict().values())
     copied = deepcopy(network)
     for one in (network, copied):
@@ -178,17 +177,18 @@ def test_a_network_on_meta_is_filled_later_and_keeps_its_rates(kind, dtype):
         plain.load_state_dict(base_state(one.state_dict()))
         torch.testing.assert_close(logits(one.eval()), logits(plain.eval()), rtol=0, atol=0)
         for parts in adapted(one.state_dict()).values():
-            assert all(tensor.any() for name, tensor in parts.items() if not (kind is LoRAPlus and name == "lora_B"))
-    filled = transform(NETWORK(attention=partial(SelfAttention, bias=True)).to(dtype).to("meta"))
+            assert all(tensor.any() for name, tensor in parts.items() if not (plus and name == "lora_B"))
+    filled = transformed(NETWORK(attention=partial(SelfAttention, bias=True)).to(dtype).to("meta"), transforms)
     fill(filled, network.state_dict())
     factors = [[group.get(FACTOR, 1) for group in decay_by_rank(each)] for each in (network, copied, filled)]
-    assert factors == [[1, 16] if kind is LoRAPlus else [1]] * 3
-    assert {group.get("weight_decay") for group in decay_by_rank(network)} == {0.0 if kind is IA3 else None}
+    assert factors == [[1, 4] if plus else [1]] * 3
+    vectors = isinstance(transforms[0], IA3)
+    assert {group.get("weight_decay") for group in decay_by_rank(network)} == {0.0 if vectors else None}
 
 
-def test_rates_are_those_of_pefts_own_optimizer():
+def test_rates_of_lora_plus_are_those_of_pefts_own_optimizer():
     torch.manual_seed(0)
-    network = LoRAPlus(rank=2, ratio=4.0)(NETWORK())
+    network = transformed(NETWORK(), [LoRA(rank=2), FASTER])
     ours = torch.optim.AdamW(decay_by_rank(network), lr=0.5, weight_decay=0.1)
     apply_factors(ours)
     theirs = create_loraplus_optimizer(
@@ -200,7 +200,8 @@ def test_rates_are_those_of_pefts_own_optimizer():
 
     assert rates(ours) == rates(theirs)
     assert sorted({*rates(ours).values()}) == [0.5, 2.0]
-    also = torch.optim.AdamW(decay_by_rank(LoRAPlus(rank=2, ratio=0.5, also=["*norm*"])(NETWORK())), lr=0.5)
+    slower = [LoRA(rank=2, also=["*norm*"]), LearningRate(0.5, ["*.lora_B.*"])]
+    also = torch.optim.AdamW(decay_by_rank(transformed(NETWORK(), slower)), lr=0.5)
     apply_factors(also)
     assert [(group["lr"], len(group["params"])) for group in also.param_groups] == [(0.5, 12), (0.5, 5), (0.25, 12)]
     assert [group["weight_decay"] for group in also.param_groups] == [0.01, 0.0, 0.01]
@@ -213,8 +214,9 @@ def test_a_run_goes_on_with_the_rates_of_its_schedule_and_of_its_options(lr, tmp
 
     def fit(steps, lr, path=None):
         torch.manual_seed(0)
-        adapter = LoRAPlus(rank=2, ratio=3.0, targets=["*.attention.*"], also=["*norm*"])
-        task = Pretraining(NETWORK, partial(ADAMW, lr=lr), lambda _: SCHEDULE(7), transforms=[adapter])
+        adapter = LoRA(rank=2, targets=["*.attention.*"], also=["*norm*"])
+        rate = LearningRate(3, ["*.lora_B.*"])
+        task = Pretraining(NETWORK, partial(ADAMW, lr=lr), lambda _: SCHEDULE(7), transforms=[adapter, rate])
         made = trainer(max_steps=steps, callbacks=[OptimizerOptions()], plugins=[AtomicCheckpoints()])
         made.fit(task, Given(uneven(2)[1:] * 8), ckpt_path=path)
         made.save_checkpoint(tmp_path / f"{steps}.ckpt")

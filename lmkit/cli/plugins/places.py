@@ -7,6 +7,8 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from lmkit.cli.plugins.describe import usable
+from lmkit.data.conversations import RowFormat
+from lmkit.data.conversations.finding import READERS
 from lmkit.data.text import Text
 from lmkit.kinds import KINDS, hints, leaves
 from lmkit.tasks import Pretraining
@@ -35,8 +37,16 @@ class Place(NamedTuple):
 
 def find(cls: type) -> Place | None:
     """The best place for a class; none if no task or data that is known has one."""
-    places = [place for place in _places(cls) if not reads_memory(cls) or _in_decoder(place.path)]
+    places = [place for place in _places(cls) if _works(cls, place.path)]
     return min(places, key=lambda place: place.rank, default=None)
+
+
+def _works(cls: type, path: Path) -> bool:
+    """Whether a class does there what it is for."""
+    if issubclass(cls, RowFormat):
+        (_, data), *_ = path
+        return data is not None and data.__name__ == READERS[cls.gives][0]
+    return not reads_memory(cls) or _in_decoder(path)
 
 
 def reads_memory(cls: type) -> bool:

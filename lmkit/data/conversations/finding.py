@@ -8,6 +8,7 @@ from lmkit.data.conversations.kinds import RowFormat
 from lmkit.data.conversations.label_formats import PromptCompletionLabel, TextLabel
 from lmkit.data.conversations.pair_formats import ChosenRejected, PromptChosenRejected
 from lmkit.data.conversations.share_gpt import ShareGPT
+from lmkit.data.conversations.values import Conversation, Judged, Labelled, Preference
 from lmkit.errors import UserError
 
 FORMATS: tuple[type[RowFormat], ...] = (
@@ -22,6 +23,13 @@ FORMATS: tuple[type[RowFormat], ...] = (
 )
 """Those that are found by keys. A plugin's is named, so that no plugin changes how others' rows are read."""
 
+READERS: dict[type, tuple[str, str]] = {
+    Conversation: ("Chat", "recipes/sft.yaml"),
+    Preference: ("Preferences", "recipes/dpo.yaml"),
+    Judged: ("Judgements", "recipes/kto.yaml"),
+    Labelled: ("Labels", "recipes/classify.yaml"),
+}
+"""By what rows may mean: the class of data that reads such rows, and a recipe that does."""
 
 Kinds = type | tuple[type, ...]
 """What a row may mean: `Conversation`, `Preference`, `Judged`, `Labelled`, or any of several."""
@@ -42,7 +50,7 @@ def find_format(values: dict[str, Any], kind: Kinds) -> RowFormat:
         came = f"the keys {', '.join(values)}" if values else "no keys"
         raise UserError(
             f"it has {came}, but a {told(kind)} is read by {', '.join(each.told() for each in _of(kind))}: "
-            "give the format's names by columns, as {question: prompt}, or name a format"
+            f"{_other_data(values)}give the format's names by columns, as {{question: prompt}}, or name a format"
         )
     return max(fitting, key=lambda each: (len(each.keys), sum(key in values for key in each.keys)))()
 
@@ -83,6 +91,15 @@ def rename(values: dict[str, Any], columns: dict[str, str]) -> dict[str, Any]:
 def told(kind: Kinds) -> str:
     """What is needed, in words."""
     return " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
+
+
+def _other_data(values: dict[str, Any]) -> str:
+    """What else would read a row, if anything does."""
+    found = next((each for each in FORMATS if each.fits(values)), None)
+    if found is None:
+        return ""
+    data, recipe = READERS[found.gives]
+    return f"to read it as a {found.gives.__name__} take data of {data}, as {recipe} does; else "
 
 
 def _of(kind: Kinds) -> list[type[RowFormat]]:

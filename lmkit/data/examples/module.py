@@ -5,6 +5,8 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+from lightning.pytorch.utilities import rank_zero_warn
 from tokenizers import Tokenizer
 
 from lmkit.data import tokenizer as tokenizing
@@ -86,9 +88,16 @@ class ConversationData(ExampleData):
     chat: ChatEncoder
 
     def setup(self, stage: str) -> None:
-        """See `ExampleData`."""
+        """See `ExampleData`; warns where answers do not end by the token that ends a turn."""
         super().setup(stage)
         self.chat = self._encoder
+        learned = np.concatenate([piece.ids[piece.trained] for piece in self.train[0]])
+        if self.chat.stops[0] not in learned:
+            rank_zero_warn(
+                f"{self.chat.template.name} does not end what the assistant says by {self.chat.end_of_turn}, so that "
+                "the network will not learn to stop: name the token that it writes there by data.template.end_of_turn, and "
+                "have the template write it within its generation block, if it has one"
+            )
 
     def sample_prompt(self) -> list[int]:
         """The ids of the first validation example up to what is learned."""
