@@ -198,9 +198,9 @@ def test_keys_of_no_format_are_told_with_those_of_each(tmp_path: Path) -> None:
 
 def test_what_other_data_would_read_a_row_is_told() -> None:
     for cls, wanted, said in (
-        (PromptChosenRejected, Conversation, "to read it as a Preference take data of Preferences, as recipes/dpo.yaml"),
-        (TextLabel, Judged, "to read it as a Labelled take data of Labels, as recipes/classify.yaml does; else give"),
-        (OpenAIMessages, Preference, "to read it as a Conversation take data of Chat, as recipes/sft.yaml does"),
+        (PromptChosenRejected, Conversation, "to read it as a Preference take data of Preferences, as recipes/dpo"),
+        (TextLabel, Judged, "as a Labelled take data of Labels, as recipes/classify.yaml does; else give"),
+        (OpenAIMessages, Preference, "as a Conversation take data of Chat, as recipes/sft.yaml does"),
     ):
         with pytest.raises(UserError, match=said):
             find_format(cls.row, wanted)

@@ -200,9 +200,7 @@ class Beside(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    ("ratio", "beside"), [(1, []), (1, [Checkpointing()]), (5, [LearningRate(5, ["*.lora_B.*"])])]
-)
+@pytest.mark.parametrize(("ratio", "beside"), [(1, []), (1, [Checkpointing()]), (5, [LearningRate(5, ["*.lora_B.*"])])])
 def test_steps_are_those_of_plain_torch(ratio, beside):
     batches = uneven(STEPS * PARTS)
     torch.manual_seed(0)

@@ -95,8 +95,8 @@ class ConversationData(ExampleData):
         if self.chat.stops[0] not in learned:
             rank_zero_warn(
                 f"{self.chat.template.name} does not end what the assistant says by {self.chat.end_of_turn}, so that "
-                "the network will not learn to stop: name the token that it writes there by data.template.end_of_turn, and "
-                "have the template write it within its generation block, if it has one"
+                "the network will not learn to stop: name the token that it writes there by data.template.end_of_turn, "
+                "and have the template write it within its generation block, if it has one"
             )
 
     def sample_prompt(self) -> list[int]:
