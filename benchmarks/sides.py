@@ -72,6 +72,8 @@ def run_trl(options: argparse.Namespace) -> None:
         else:
             from trl import DPOConfig, DPOTrainer
 
+            if options.stored:  # which it does for all rows, seen or not
+                beside["train_dataset"] = rows.shuffle(seed=0).select(range(options.steps * options.batch))
             config = DPOConfig(precompute_ref_log_probs=options.stored, **settings)
             trainer = DPOTrainer(model, args=config, **beside)
         collate = trainer.data_collator

@@ -11,12 +11,17 @@ def is_validation(document_text: str, fraction: float) -> bool:
         document_text: the whole text of one document.
         fraction: expected share of the documents kept for validation, from 0 to 1.
     """
-    return _uniform(document_text, b"validation") < fraction
+    return held_out_above(document_text) < fraction
+
+
+def held_out_above(document_text: str) -> float:
+    """The fraction above which this text is kept for validation, from 0 to 1."""
+    return _uniform(document_text, b"validation")
 
 
 def last_held_out(texts: Iterable[str]) -> str:
     """The text that is kept for validation at the largest fraction only: where it is kept, all of these are."""
-    return max(texts, key=lambda text: _uniform(text, b"validation"))
+    return max(texts, key=held_out_above)
 
 
 def is_sampled(document_text: str, fraction: float) -> bool:

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from hashlib import sha256
+from operator import ne
 from typing import Any
 
 import pytest
@@ -30,7 +32,8 @@ from lmkit.data.rows.standard_library.entries import Entry, entries, instance
 from lmkit.data.rows.standard_library.parsed import parse
 from lmkit.data.rows.standard_library.verbs import third_person
 from lmkit.data.rows.standard_library.wording import clean, first_sentence, within
-from lmkit.data.split import is_validation, last_held_out
+from lmkit.data.rows.standard_library.wrong import Others
+from lmkit.data.split import held_out_above, is_validation, last_held_out
 from lmkit.errors import UserError
 
 SOURCES = (StandardLibraryChats, StandardLibraryPairs, StandardLibraryLabels, StandardLibraryJudged)
@@ -250,6 +253,25 @@ def test_of_several_texts_the_one_held_out_last_is_found() -> None:
     last = last_held_out(texts)
     for fraction in (0.1, 0.5, 0.9, 0.97, 0.99):
         assert is_validation(last, fraction) == all(is_validation(text, fraction) for text in texts)
+
+
+def test_wrong_answers_are_of_the_documents_that_would_be_held_out_next() -> None:
+    groups = sorted((f"document {number}" for number in range(60)), key=held_out_above)
+    made = [
+        (Entry("function", f"m{place}", f"f{number}", "", "", True, group), f"{'word ' * 10}{place:02d}{'.' * number}")
+        for place, group in enumerate(groups)
+        for number in range(5)
+    ]
+    others = Others(made)
+    far = []
+    for entry, text in made:
+        found = others.near(entry, text, partial(ne, text))
+        assert found is not None
+        place = int(entry.module[1:])
+        far.append(int(re.findall(r"\d\d", found)[0]) - place)
+        assert far[-1] >= 0 or held_out_above(groups[place + far[-1]]) >= 0.5
+    assert 0 in far  # the same document
+    assert sum(0 <= each <= 1 for each in far) > 0.8 * len(far)
 
 
 MODULE = '''

@@ -1,14 +1,16 @@
-"""Answers that belong to another question: as long as the right one, and never one that is held out from training."""
+"""Answers that belong to another question: as long as the right one, and as well known."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from lmkit.data.rows.standard_library.drawing import draw
 from lmkit.data.rows.standard_library.entries import Entry
-from lmkit.data.split import is_validation
+from lmkit.data.split import held_out_above
 
 MAX_FRACTION = 0.5  # of documents held out, up to which no training pair shows one of them
+MOST, LEAST = 1.25, 0.8  # times as long as the right answer
 
 
 class Spoken(NamedTuple):
@@ -22,20 +24,22 @@ class Spoken(NamedTuple):
 class Others:
     """Finds other entries that speak at the length of a given one.
 
-    They come from the same document, or from one that is trained on at any fraction held out up to `MAX_FRACTION`:
-    so what is held out is in no rejected answer of a training pair.
+    They come from the same document, or from the next ones that would be held out if more were. So what is held out is
+    in no rejected answer of a training pair; and where what is held out has texts enough, the wrong answer of a
+    validation pair is held out too, since one that was trained on could be the likelier one for that alone.
 
     Args:
         texts: of each entry.
     """
 
     def __init__(self, texts: Sequence[tuple[Entry, str]]) -> None:
-        always = {group: not is_validation(group, MAX_FRACTION) for group in {entry.group for entry, _ in texts}}
+        above = {group: held_out_above(group) for group in {entry.group for entry, _ in texts}}
+        self._order = sorted(above, key=above.__getitem__)
+        self._places = {group: place for place, group in enumerate(self._order)}
+        self._always = sum(fraction < MAX_FRACTION for fraction in above.values())
         self._pools: dict[tuple[str, str], list[Spoken]] = {}
         for entry, text in texts:
-            spoken = Spoken(len(text), entry.full, text)
-            for group in (entry.group, *([""] if always[entry.group] else [])):
-                self._pools.setdefault((group, entry.kind), []).append(spoken)
+            self._pools.setdefault((entry.group, entry.kind), []).append(Spoken(len(text), entry.full, text))
         for pool in self._pools.values():
             pool.sort(key=_length)
 
@@ -47,24 +51,29 @@ class Others:
             text: what is said of it.
             fits: whether a text can stand in its place.
         """
-        longer = bool(draw(2, "longer", entry.full))
-        if draw(2, "same document", entry.full):
-            found = self._nearest(self._pools[entry.group, entry.kind], entry, text, fits, longer)
-            if found and 0.8 <= len(found) / len(text) <= 1.25:
-                return found
-        return self._nearest(self._pools.get(("", entry.kind), []), entry, text, fits, longer)
-
-    def _nearest(
-        self, pool: list[Spoken], entry: Entry, text: str, fits: Callable[[str], bool], longer: bool
-    ) -> str | None:
-        """The next one that is longer, or shorter; the other way where there is none; equally long ones by name."""
-        place = bisect_left(pool, (len(text), entry.full), key=_length)
-        ways = [range(place, len(pool)), range(place - 1, -1, -1)]
-        for way in ways if longer else reversed(ways):
-            for number in way:
-                if pool[number].name != entry.full and fits(pool[number].text):
-                    return pool[number].text
+        longer, own = (bool(draw(2, what, entry.full)) for what in ("longer", "same document"))
+        for way in (longer, not longer):
+            for group in islice(self._documents(entry.group), 0 if own else 1, None):
+                if found := _nearest(self._pools.get((group, entry.kind), []), entry, text, fits, way):
+                    return found
         return None
+
+    def _documents(self, group: str) -> Iterator[str]:
+        """A document and the next ones; behind the last, those before it that are trained on at any fraction."""
+        place = self._places[group]
+        yield from self._order[place:]
+        yield from reversed(self._order[self._always : place])
+
+
+def _nearest(pool: list[Spoken], entry: Entry, text: str, fits: Callable[[str], bool], longer: bool) -> str | None:
+    """The next one that is longer, or shorter, but not by too much; of equally long ones by name."""
+    place = bisect_left(pool, (len(text), entry.full), key=_length)
+    for other in pool[place:] if longer else reversed(pool[:place]):
+        if not LEAST <= other.length / len(text) <= MOST:
+            return None
+        if other.name != entry.full and fits(other.text):
+            return other.text
+    return None
 
 
 def _length(spoken: Spoken) -> tuple[int, str]:
