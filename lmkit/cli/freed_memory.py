@@ -9,8 +9,10 @@ import os
 import sys
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
-_LARGE = 2**30
-"""Bytes: larger tensors are still given back, and as much may lie unused at the end of the heap."""
+_LARGE = (2**30, 2**25)
+"""Bytes, the second where glibc is too old for the first: larger tensors are still given back, and as much may lie
+unused at the end of the heap.
+"""
 
 
 def keep_freed_memory() -> None:
@@ -18,6 +20,6 @@ def keep_freed_memory() -> None:
     if sys.platform != "linux" or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_MMAP_THRESHOLD, _LARGE)
-        mallopt(_TRIM_THRESHOLD, _LARGE)
+    taken = next((size for size in _LARGE if mallopt is not None and mallopt(_MMAP_THRESHOLD, size)), None)
+    if taken is not None:
+        mallopt(_TRIM_THRESHOLD, taken)

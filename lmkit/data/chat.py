@@ -60,7 +60,8 @@ class Chat(ConversationData):
             format: Of the rows, such as `ShareGPT`; none finds it by their keys.
             columns: The rows' own names for keys of the format, as in {question: prompt}; none where they are alike.
             train_on: Tokens to learn: those of the "assistant", of its "last" turn only, or "all".
-            too_long: Whether conversations longer than a row are "cut" by whole turns from their end, or "drop"ped.
+            too_long: Whether conversations longer than a row are "cut" by whole turns from their end, or "drop"ped, as
+                all of them are where the "last" turn is what is learned.
             strict: Whether the first faulty row ends the run; else faulty rows are left out, counted and told.
             context: Tokens a row.
             batch_size: Rows an optimizer step, over all ranks and accumulated micro-batches.
@@ -119,7 +120,8 @@ class Turns(Maker):
         if len(whole.ids) - 1 <= self.context:
             return Example([whole], self._bytes(texts[0], encoder))
         ends = [n for n, message in enumerate(value.messages, 1) if message["role"] == "assistant"]
-        for end in reversed(ends[:-1] if self.too_long == "cut" else []):
+        cuts = ends[:-1] if self.too_long == "cut" and self.train_on != "last" else []
+        for end in reversed(cuts):
             lesson = self._lesson(encoder, value.messages[:end], value)
             (part,) = map(_learnable, encoder.encode([lesson]))
             if len(part.ids) - 1 <= self.context:

@@ -43,6 +43,7 @@ class Classification(Task):
     measures_bytes: ClassVar[bool] = False
     measures_tokens: ClassVar[bool] = False
     writes_text: ClassVar[bool] = False
+    learns_beside: ClassVar[bool] = True
     network: Transformer
 
     def __init__(

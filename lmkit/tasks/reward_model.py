@@ -41,6 +41,7 @@ class RewardModel(Task):
     measures_bytes: ClassVar[bool] = False
     measures_tokens: ClassVar[bool] = False
     writes_text: ClassVar[bool] = False
+    learns_beside: ClassVar[bool] = True
     network: Decoder
 
     def __init__(

@@ -30,7 +30,7 @@ from lmkit.tasks.heads import tell_left
 from lmkit.tasks.regulation import after_step, figures, side_loss
 from lmkit.tasks.tally import Tally
 from lmkit.tasks.token_losses import tell_rows
-from lmkit.transforms import Transform, learned_of, transformed
+from lmkit.transforms import Transform, check_learns, learned_of, transformed
 from lmkit.transforms.merging import check_loaded
 
 
@@ -54,6 +54,9 @@ class Task(LightningModule):
 
     writes_text: ClassVar[bool] = True
     """Whether a decoder that it trains goes on with a text, so that samples of that say something."""
+
+    learns_beside: ClassVar[bool] = False
+    """Whether parts of its own, such as a head, learn beside the network, all of which may be frozen then."""
 
     network: Network
 
@@ -116,7 +119,7 @@ class Task(LightningModule):
         network = self._network()
         if start is not None:
             start_from(start).load_into(network)
-        return transformed(network, self.transforms)
+        return self._transformed(network)
 
     def states(self, network: Any, tokens: Tensor) -> list[Tensor]:
         """All hidden states (1, .., D) that are made logits of in training, for a row of tokens (1, T)."""
@@ -282,7 +285,14 @@ class Task(LightningModule):
 
     def _make(self) -> Network:
         """A network, transformed."""
-        return transformed(self._network(), self.transforms)
+        return self._transformed(self._network())
+
+    def _transformed(self, network: Network) -> Network:
+        """A network after all transforms."""
+        network = transformed(network, self.transforms)
+        if not self.learns_beside:
+            check_learns(network, self.transforms)
+        return network
 
     def _add_up(self, tensor: Tensor) -> Tensor:
         """The sum over all ranks."""

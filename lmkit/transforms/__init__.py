@@ -11,7 +11,7 @@ from lmkit.transforms.learning_rate import LearningRate
 from lmkit.transforms.lora import LoRA
 from lmkit.transforms.nf4 import NF4
 from lmkit.transforms.pissa import PiSSA
-from lmkit.transforms.transform import Transform, learned_of, transformed
+from lmkit.transforms.transform import Transform, check_learns, learned_of, transformed
 
 __all__ = [
     "IA3",
@@ -26,6 +26,7 @@ __all__ = [
     "LoRA",
     "PiSSA",
     "Transform",
+    "check_learns",
     "learned_of",
     "transformed",
 ]

@@ -20,9 +20,9 @@ class Codes(ABC):
     """How numbers become codes of four bits, and numbers again."""
 
     @abstractmethod
-    def sizes(self, outputs: int, inputs: int) -> dict[str, tuple[tuple[int, ...], torch.dtype | None]]:
-        """Shape and dtype of the tensors that stand for a matrix, by name; none for the matrix's own dtype, which moves
-        with the network's, while another stays.
+    def sizes(self, outputs: int, inputs: int) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        """Shape and dtype of the tensors that stand for a matrix, by name, whatever the network is in: scales that
+        were rounded with it would change a whole block, or matrix.
 
         One is called `codes`, and has two numbers in a byte, (outputs, inputs / 2).
         """
@@ -39,7 +39,7 @@ class Codes(ABC):
     def parts(self, weight: Tensor) -> dict[str, Tensor]:
         """The same of a matrix in any dtype, in the dtypes that are kept."""
         sizes, made = self.sizes(*weight.shape), self.quantized(weight.detach().float())
-        return {name: part.to(sizes[name][1] or weight.dtype) for name, part in made.items()}
+        return {name: part.to(sizes[name][1]) for name, part in made.items()}
 
     def matrix(self, parts: Mapping[str, Tensor], dtype: torch.dtype) -> Tensor:
         """The matrix that tensors stand for in any dtype, and on meta too, where no library counts."""
@@ -67,10 +67,8 @@ class FourBitLinear(nn.Linear):
         weight, self.bias = linear.weight, linear.bias
         self.dtype = weight.dtype
         self._blank = (deepcopy(linear).to("meta"),)  # to draw first values; in a tuple, so that it is no part
-        sizes = method.sizes(*weight.shape)
-        self._fixed = [name for name, (_, dtype) in sizes.items() if dtype is not None]
-        for name, (shape, dtype) in sizes.items():
-            part = torch.empty(shape, dtype=dtype or weight.dtype, device=weight.device)
+        for name, (shape, dtype) in method.sizes(*weight.shape).items():
+            part = torch.empty(shape, dtype=dtype, device=weight.device)
             self.register_parameter(PREFIX + name, nn.Parameter(part, requires_grad=False))
         if not weight.is_meta:
             self.take(weight)
@@ -86,8 +84,8 @@ class FourBitLinear(nn.Linear):
         return self.method.matrix(self.parts, self.dtype)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        """Moves all tensors, of which some keep their dtype: a network `.to(torch.bfloat16)` has scales in float32."""
-        fixed = [self.parts[name] for name in self._fixed]
+        """Moves all tensors, of which those of the matrix keep their dtype."""
+        fixed = [*self.parts.values()]
 
         def moved(tensor: Tensor) -> Tensor:
             made = fn(tensor)

@@ -24,7 +24,7 @@ class Int4(FourBits):
         targets: patterns of modules' names, such as `blocks.*.attention.q`, or `all-linear` for the matrices of all
             layers, without the head and the routers of mixtures.
         block: numbers, one after another in a row of the matrix, that share a scale and a code of 0: 4.63 bits a number
-            at 64 and in float32.
+            at 64.
     """
 
     package = "torchao.quantization"
@@ -38,10 +38,10 @@ class Int4(FourBits):
         """See `FourBits`; blocks are whole."""
         return super().fits(outputs, inputs) and outputs * inputs % self.block == 0
 
-    def sizes(self, outputs: int, inputs: int) -> dict[str, tuple[tuple[int, ...], torch.dtype | None]]:
+    def sizes(self, outputs: int, inputs: int) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
         """See `Codes`."""
         blocks, byte = (outputs * inputs // self.block,), torch.uint8
-        return {"codes": ((outputs, inputs // 2), byte), "scales": (blocks, None), "zeros": (blocks, byte)}
+        return {"codes": ((outputs, inputs // 2), byte), "scales": (blocks, torch.float32), "zeros": (blocks, byte)}
 
     def quantized(self, weight: Tensor) -> dict[str, Tensor]:
         """See `Codes`."""
@@ -59,5 +59,5 @@ class Int4(FourBits):
         packed = parts["codes"]
         codes = torch.stack([packed >> 4, packed & 15], -1).view(-1, self.block)
         scales, zeros = (parts[name].view(-1, 1) for name in ("scales", "zeros"))
-        weight: Tensor = dequantize_affine(codes, (1, self.block), scales.float(), zeros.int(), *RANGE)
+        weight: Tensor = dequantize_affine(codes, (1, self.block), scales, zeros.int(), *RANGE)
         return weight.view(packed.size(0), -1)

@@ -42,10 +42,8 @@ class NF4(FourBits):
             raise UserError(f"block of NF4 is {block}: give one of {', '.join(map(str, BLOCKS))}")
         self.double = double
 
-    def sizes(self, outputs: int, inputs: int) -> dict[str, tuple[tuple[int, ...], torch.dtype | None]]:
-        """See `Codes`; with `double`, `levels` has the mean of the scales, and then what each 256 are scaled by. They
-        are in float32 whatever the network is in, as those of bitsandbytes: rounded ones would scale a whole matrix.
-        """
+    def sizes(self, outputs: int, inputs: int) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        """See `Codes`; with `double`, `levels` has the mean of the scales, and then what each 256 are scaled by."""
         blocks = -(-outputs * inputs // self.block)
         codes = {"codes": ((outputs, inputs // 2), torch.uint8)}
         if not self.double:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lmkit.errors import UserError
 from lmkit.layers import Linear
+from lmkit.optim.groups import DECAYS
 from lmkit.transforms.adapter import ALL, NAME, fresh
 from lmkit.transforms.lora import LoRA
 
@@ -71,6 +72,7 @@ class _Begun(Linear):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, std=0.0)
+        setattr(self, DECAYS, False)  # towards nothing, it would take the matrix's largest part away
         self.register_buffer("first", torch.zeros_like(self.weight))
 
     def reset_parameters(self) -> None:

@@ -43,21 +43,28 @@ def transformed(network: Network, transforms: Iterable[Transform] | None) -> Net
     """The network after all transforms, in their order.
 
     Raises:
-        UserError: one gives no network, or nothing is left to learn.
+        UserError: one gives no network.
     """
-    names = []
     for transform in transforms or ():
-        names.append(name := type(transform).__name__)
         given = transform(network)
         if not isinstance(given, Network):
             raise UserError(
-                f"{name} gives a value of class {type(given).__name__}, but a transform gives the network to go on "
-                "with: end its __call__ with `return network`"
+                f"{type(transform).__name__} gives a value of class {type(given).__name__}, but a transform gives the "
+                "network to go on with: end its __call__ with `return network`"
             )
         network = given
+    return network
+
+
+def check_learns(network: Network, transforms: Iterable[Transform]) -> None:
+    """Looks whether anything of a network is left to learn after its transforms.
+
+    Raises:
+        UserError: nothing is.
+    """
+    names = [type(transform).__name__ for transform in transforms]
     if names and not any(parameter.requires_grad for parameter in network.parameters()):
         raise UserError(
             f"nothing of the network is left to learn after {', '.join(names)}: leave some parameters out of what is "
             "frozen, in model.transforms"
         )
-    return network

@@ -84,3 +84,11 @@ def test_the_same_batches_come_again(tmp_path):
 def test_rows_are_longer_than_a_token():
     with pytest.raises(UserError, match="context is 1"):
         Chat("stdlib", context=1)
+
+
+def test_of_a_conversation_that_is_cut_the_last_turn_is_not_another(tmp_path):
+    talks = [[f"ask {n}", "say " + "word " * 10, "and", "then " + "word " * 60] for n in range(20)]
+    source = written(tmp_path, [*talks, *[[f"short {n}", "say"] for n in range(20)]])
+    data = opened(source, context=80, train_on="last")
+    assert len(data.train) + len(data.validation) == 20
+    assert len(opened(source, context=80).train) > 20

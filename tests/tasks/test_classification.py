@@ -103,6 +103,15 @@ def test_a_run_learns_the_classes_and_tells_of_each_text(run, start, labelled):
         assert max(row["probabilities"], key=row["probabilities"].get) == row["predicted"]
 
 
+def test_a_head_alone_learns_where_all_of_the_network_is_frozen(run, start, labelled):
+    command = ["-c", RECIPES / "classify.yaml", *start, *labelled, "--trainer.max_steps=2"]
+    frozen = "--model.transforms=[{class_path: Freeze, init_args: {names: ['*']}}]"
+    code, _, errors = run("fit", *command, "--trainer.val_check_interval=2", frozen)
+    assert code == 0, errors
+    code, _, errors = run("predict", *command, frozen, "--ckpt_path", "best")
+    assert code == 0, errors
+
+
 @pytest.mark.slow
 def test_a_checkpoint_of_other_classes_and_a_run_that_goes_on(run, start, labelled):
     command = ["-c", RECIPES / "classify.yaml", *start, "--model.schedule=Constant"]

@@ -19,7 +19,7 @@ from lmkit.layers import Gated, LayerNorm, Linear, MixtureOfExperts, NoPosition,
 from lmkit.layers.weights import fill, initialize
 from lmkit.network import Decoder
 from lmkit.tasks.compiling import compile_blocks
-from lmkit.transforms import NF4, Checkpointing, DoRA, Int4, LoRA, transformed
+from lmkit.transforms import NF4, Checkpointing, DoRA, Int4, LoRA, check_learns, transformed
 from lmkit.transforms.four_bit_states import quantized_state, restored_state
 from lmkit.transforms.four_bits import FourBitLinear
 from lmkit.transforms.merging import adapted, base_state, merged_state
@@ -113,6 +113,15 @@ def test_scales_of_nf4_keep_their_digits_in_bfloat16(double, moved):
         again = transformed(Decoder(60, 12, 128, 1, 2).to(torch.bfloat16), [method, LoRA(rank=2)])
     fill(again, former)
     assert again.state_dict()[name].equal(former[name].float())
+
+
+def test_scales_of_int4_keep_their_digits_in_bfloat16():
+    linear, quantized = layer(Int4(block=32), 24, 96)
+    whole = quantized.weight
+    assert quantized.to(torch.bfloat16).weight_scales.dtype == torch.float32
+    assert torch.equal(quantized.weight, whole.bfloat16())
+    again = FourBitLinear(linear.to(torch.bfloat16), Int4(block=32))
+    torch.testing.assert_close(again.weight_scales, quantized.weight_scales, rtol=2**-7, atol=0)
 
 
 def test_int4_is_that_of_torchao_and_of_the_formula():
@@ -211,8 +220,7 @@ def test_on_meta_it_needs_no_numbers_and_is_filled_later(method, dtype):
         initialize(one, torch.device("cpu"))
     direct = method(plain)
     state = direct.state_dict()
-    kept = {torch.float32} if isinstance(method, NF4) else set()
-    assert {each.dtype for each in state.values()} == {torch.uint8, dtype} | kept
+    assert {each.dtype for each in state.values()} == {torch.uint8, torch.float32, dtype}
     assert {each.dtype for name, each in state.items() if ".weight_" not in name} == {dtype}
     for name, tensor in network.state_dict().items():
         assert tensor.dtype == state[name].dtype
@@ -250,7 +258,7 @@ def test_zeros_and_a_moved_dtype():
         (lambda: Int4(targets=["*.q"], block=50)(NETWORK()), "no matrices that Int4 could quantize: leave it out"),
         (lambda: transformed(NETWORK(), [LoRA(), NF4()]), "NF4 has to come first in model.transforms, before an ada"),
         (lambda: transformed(NETWORK(), [NF4(), Int4()]), "Int4 has to come first .* and once"),
-        (lambda: transformed(NETWORK(), [NF4()]), "nothing of the network is left to learn after NF4"),
+        (lambda: check_learns(NF4()(NETWORK()), [NF4()]), "nothing of the network is left to learn after NF4"),
     ],
 )
 def test_what_cannot_be_is_told(make, message):

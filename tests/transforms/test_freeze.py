@@ -10,7 +10,7 @@ from lmkit.layers import CrossAttention, LayerNorm
 from lmkit.network import CrossPreNorm, Decoder, Encoder, EncoderDecoder
 from lmkit.optim import decay_by_rank
 from lmkit.tasks import Pretraining
-from lmkit.transforms import Checkpointing, Freeze, Transform, transformed
+from lmkit.transforms import Checkpointing, Freeze, Transform, check_learns, transformed
 from tests.tasks.test_step import ADAMW, PARTS, SCHEDULE, STEPS, Given, T, V, plain_loss, trainer, uneven
 
 NETWORK = partial(Decoder, V, T, 16, 3, 2, norm=LayerNorm)
@@ -63,8 +63,9 @@ def test_a_pattern_that_matches_nothing_is_told_with_near_names(options, message
 def test_nothing_to_freeze_and_nothing_left_to_learn_are_mistakes():
     with pytest.raises(UserError, match="Freeze has no names"):
         Freeze([])
+    transforms = [Freeze(["*"]), Checkpointing()]
     with pytest.raises(UserError, match="nothing of the network is left to learn after Freeze, Checkpointing"):
-        transformed(NETWORK(), [Freeze(["*"]), Checkpointing()])
+        check_learns(transformed(NETWORK(), transforms), transforms)
 
 
 def test_either_name_of_a_shared_embedding_freezes_it():

@@ -182,8 +182,8 @@ def test_a_network_on_meta_is_filled_later_and_keeps_its_rates(transforms, dtype
     fill(filled, network.state_dict())
     factors = [[group.get(FACTOR, 1) for group in decay_by_rank(each)] for each in (network, copied, filled)]
     assert factors == [[1, 4] if plus else [1]] * 3
-    vectors = isinstance(transforms[0], IA3)
-    assert {group.get("weight_decay") for group in decay_by_rank(network)} == {0.0 if vectors else None}
+    whole = isinstance(transforms[0], IA3 | PiSSA)  # which begin with numbers that are not to become smaller
+    assert {group.get("weight_decay") for group in decay_by_rank(network)} == {0.0 if whole else None}
 
 
 def test_rates_of_lora_plus_are_those_of_pefts_own_optimizer():

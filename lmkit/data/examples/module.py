@@ -100,11 +100,11 @@ class ConversationData(ExampleData):
             )
 
     def sample_prompt(self) -> list[int]:
-        """The ids of the first validation example up to what is learned."""
+        """The ids of the first validation example up to what is learned; where that is all, its first token."""
         self._rows()
         first = self.validation[0][0]
         learned = first.trained.nonzero()[0]
-        return first.ids[: int(learned[0])].tolist() if len(learned) else first.ids.tolist()
+        return first.ids[: max(int(learned[0]), 1)].tolist() if len(learned) else first.ids.tolist()
 
 
 def _encoder_in(folder: Path) -> ChatEncoder:
