@@ -19,7 +19,6 @@ def keep_freed_memory() -> None:
     """Asks glibc for it, unless the environment says something about that already; other systems are left alone."""
     if sys.platform != "linux" or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    taken = next((size for size in _LARGE if mallopt is not None and mallopt(_MMAP_THRESHOLD, size)), None)
-    if taken is not None:
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda what, value: 0)
+    if taken := next((size for size in _LARGE if mallopt(_MMAP_THRESHOLD, size)), 0):
         mallopt(_TRIM_THRESHOLD, taken)

@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from torch.nn.attention.flex_attention import create_block_mask
 
 from lmkit.layers.attend import KERNELS
-from lmkit.layers.kernels import banded, by_branch, by_document, dense, flex, varlen
+from lmkit.layers.kernels import banded, by_branch, by_document, dense, varlen
 from lmkit.layers.kernels.job import Job
 from lmkit.layers.places import places
 from tests.layers.test_attend import bias
@@ -89,61 +88,6 @@ def test_a_kernel_gives_each_branch_behind_its_start_alone(kernel, options):
         strict=True,
     ):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-11)
-
-
-@pytest.mark.parametrize("options", [OPTIONS[0], OPTIONS[4], OPTIONS[6], OPTIONS[9]], ids=name)
-@torch.no_grad()
-def test_flex_attention_gives_each_branch_behind_its_start_alone(options):
-    """Uncompiled, which the CPU can do forward only; tests/test_gpu.py has the rest."""
-    made = job(**options)
-    singles = {part: getattr(made, part).float() for part in ("q", "k", "v")}
-    sinks = None if made.sinks is None else made.sinks.float()
-    rest = [True, made.window, made.documents, made.documents, made.bias, made.scale, made.soft_cap, sinks, {}]
-    got = flex.flex(Job(*singles.values(), *rest, made.branches))
-    torch.testing.assert_close(got.double(), alone(made), rtol=0, atol=2e-6)
-
-
-LONG = [[[130, 200, 70], [300, 0], [10, 5, 300, 9]], [[5, 3, 256, 120], [0, 128, 128], [384, 0]]]
-
-
-def pairs(made):
-    """Which query sees which key, looked at pair by pair."""
-    at = places(made.documents, made.branches)
-
-    def sees(b, h, query, key):
-        branch = made.branches[b, key]
-        seen = made.seen(at[b, query] - at[b, key]) & (made.documents[b, query] == made.documents[b, key])
-        return seen & ((branch == 0) | (branch == made.branches[b, query]))
-
-    return create_block_mask(sees, *(made.documents.size(0), None, made.time, made.time), device="cpu")
-
-
-@pytest.mark.parametrize("trees", [LONG, TREES])
-def test_blocks_are_found_as_by_looking_at_every_pair(trees):
-    made = job(trees, kv_heads=1)
-    got, looked = flex._blocks(made), pairs(made)
-    assert torch.equal(got.to_dense(), looked.to_dense())
-    assert torch.equal(got.full_kv_num_blocks, looked.full_kv_num_blocks)
-    for row in torch.cartesian_prod(*map(torch.arange, got.full_kv_num_blocks.shape)).tolist():
-        number = int(got.full_kv_num_blocks[tuple(row)])
-        mine, theirs = (blocks.full_kv_indices[tuple(row)][:number] for blocks in (got, looked))
-        assert torch.equal(mine, theirs)
-
-
-@pytest.mark.parametrize("window", [100, 129, 300])
-def test_no_block_within_a_window_is_left_out_and_none_is_whole_that_is_not(window):
-    made = job(LONG, kv_heads=1, window=window)
-    got, looked = flex._blocks(made), pairs(made)
-    assert (got.to_dense() >= looked.to_dense()).all()
-    assert (whole(got) <= whole(looked)).all()
-    assert whole(got).any() or window < 300
-
-
-def whole(blocks):
-    """Which blocks are seen as a whole (B, 1, N, N)."""
-    none = torch.zeros(blocks.full_kv_indices.shape)
-    counted = torch.arange(none.size(-1)) < blocks.full_kv_num_blocks.unsqueeze(-1)
-    return none.scatter_reduce(-1, blocks.full_kv_indices.long(), counted.float(), "amax")
 
 
 def test_positions_go_on_from_what_all_branches_share():

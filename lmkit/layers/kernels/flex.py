@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import AuxRequest, BlockMask, flex_attention
 
 from lmkit.layers.kernels.job import Job
-from lmkit.layers.places import firsts, places
 
 BLOCK = 128
 """Queries and keys of a block that is skipped as a whole, or not: PyTorch's default."""
@@ -18,11 +17,12 @@ BLOCK = 128
 
 def can_flex(job: Job) -> bool:
     """Whether it is a job for CUDA that PyTorch's own kernels would need a mask or a bias for, and of a length that
-    comes again: each is compiled by itself, prompts are of any, and after eight PyTorch compiles no more.
+    comes again: each is compiled by itself, prompts and rows of branches are of any, and after eight PyTorch compiles
+    no more.
     """
     special = not job.plain or job.bias is not None or job.documents is not None or job.window is not None
     dtypes = (torch.float32, torch.bfloat16, torch.float16)
-    again = torch.is_grad_enabled() or job.time % BLOCK == 0
+    again = job.branches is None and (torch.is_grad_enabled() or job.time % BLOCK == 0)
     return job.q.is_cuda and job.square and special and again and job.q.dtype in dtypes and job.q.size(-1) >= 16
 
 
@@ -32,7 +32,7 @@ def flex(job: Job) -> Tensor:
     table = job.once(("table", job.bias), lambda: _table(job))
     run = flex_attention if torch.compiler.is_compiling() or not job.q.is_cuda else _compiled()
     settings: dict[str, Any] = {"block_mask": mask, "scale": job.scale, "enable_gqa": job.q.size(1) != job.k.size(1)}
-    settings["score_mod"] = _scores(job.soft_cap, table, job.past - 1, _places(job))
+    settings["score_mod"] = _scores(job.soft_cap, table, job.past - 1)
     if job.sinks is None:
         return run(job.q, job.k, job.v, **settings)
     y, beside = run(job.q, job.k, job.v, return_aux=AuxRequest(lse=True), **settings)
@@ -51,15 +51,11 @@ def _hides(job: Job) -> bool:
 
 def _blocks(job: Job) -> BlockMask:
     """Which blocks of keys each block of queries sees."""
-    at = _places(job)
 
     def sees(b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        seen = job.seen(query - key if at is None else at[b, query] - at[b, key])
+        seen = job.seen(query - key)
         if job.documents is not None and job.key_documents is not None:
             seen = seen & (job.documents[b, query] == job.key_documents[b, key])
-        if job.branches is not None:
-            branch = job.branches[b, key]
-            seen = seen & ((branch == 0) | (branch == job.branches[b, query]))
         return seen
 
     some, all_ = (part[:, None] for part in _seen_blocks(job))  # (B or 1, 1, N, N)
@@ -78,8 +74,6 @@ def _seen_blocks(job: Job) -> tuple[Tensor, Tensor]:
     reach = job.past if job.window is None else job.window
     low = 0 if job.causal else 1 - reach
     some, all_ = (most >= low) & (least < reach), (least >= low) & (most < reach)
-    if job.branches is not None:
-        some = most >= low  # since tokens of other branches between do not count
     filled = starts + BLOCK <= job.past
     all_ = all_ & filled[:, None] & filled
     if job.documents is None:
@@ -88,43 +82,13 @@ def _seen_blocks(job: Job) -> tuple[Tensor, Tensor]:
     first, last = job.documents[:, starts], job.documents[:, ends]  # which never fall along a row
     meets = (first[:, :, None] <= last[:, None]) & (first[:, None] <= last[:, :, None])
     one = (first == last)[:, :, None] & (first == last)[:, None] & (first[:, :, None] == first[:, None])
-    some, all_ = some & meets, all_ & one
-    return (some, all_) if job.branches is None else _of_branches(job, some, all_, starts, ends)
-
-
-def _of_branches(job: Job, some: Tensor, all_: Tensor, starts: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
-    """The same with branches: of blocks that meet in a document those that meet in a branch of it, or in its start.
-
-    Args:
-        job: causal.
-        some: by documents and distances (B, N, N).
-        all_: likewise.
-        starts: the first token of each block (N).
-        ends: the last (N).
-    """
-    documents, branches, at = job.documents, job.branches, _places(job)
-    assert documents is not None
-    assert branches is not None
-    assert at is not None
-    own = firsts(documents, branches)  # by which a branch is known
-    shared = firsts(documents) + at - torch.arange(job.past, device=at.device) + own  # where what all share has ended
-    same = torch.eye(len(starts), device=at.device, dtype=torch.bool)
-    some = some & (same | (own[:, starts, None] == own[:, None, ends]) | (shared[:, starts, None] > starts))
-    return some, all_ & ((own[:, ends, None] == own[:, None, starts]) | (branches[:, None, ends] == 0))
+    return some & meets, all_ & one
 
 
 def _listed(blocks: Tensor) -> tuple[Tensor, Tensor]:
     """A table of blocks (B, 1, N, N) as the number of those in each row, and their columns, these first."""
     order = blocks.to(torch.int8).argsort(dim=-1, descending=True, stable=True)
     return blocks.sum(-1, dtype=torch.int32), order.to(torch.int32)
-
-
-def _places(job: Job) -> Tensor | None:
-    """Positions (B, T), where distances are those of positions; none where those of indices are the same."""
-    if job.branches is None or job.documents is None:
-        return None
-    documents, branches = job.documents, job.branches
-    return job.once("places", lambda: places(documents, branches))
 
 
 def _table(job: Job) -> Tensor | None:
@@ -134,7 +98,7 @@ def _table(job: Job) -> Tensor | None:
     return job.bias(torch.arange(1 - job.past, job.past, device=job.q.device)[None])[:, 0]
 
 
-def _scores(soft_cap: float | None, table: Tensor | None, origin: int, at: Tensor | None) -> Any:
+def _scores(soft_cap: float | None, table: Tensor | None, origin: int) -> Any:
     """What becomes of a score; none if nothing does."""
     if soft_cap is None and table is None:
         return None
@@ -144,7 +108,6 @@ def _scores(soft_cap: float | None, table: Tensor | None, origin: int, at: Tenso
             score = soft_cap * torch.tanh(score / soft_cap)
         if table is None:
             return score
-        distance = query - key if at is None else at[b, query] - at[b, key]
-        return score + table[h, distance + origin]
+        return score + table[h, query - key + origin]
 
     return change
