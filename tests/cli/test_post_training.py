@@ -200,11 +200,14 @@ def test_a_mistake_gets_one_line(base, options, said):
     assert said in line
 
 
-def test_a_preference_loss_needs_something_to_compare_with(base):
+def test_pairs_whose_answers_are_all_equal_leave_nothing_to_learn(base):
     written("pairs.jsonl", [{"prompt": "a", "chosen": "b", "rejected": "b"}] * 3)
     code, _, errors = base(*DPO)
     assert code == 2
-    assert "equal" in errors or "same" in errors
+    assert (
+        "no row of pairs.jsonl is left: 3 rows left out, first pairs.jsonl, row 1: chosen and rejected are equal"
+        in errors
+    )
 
 
 @pytest.mark.slow
