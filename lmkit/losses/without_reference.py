@@ -86,6 +86,9 @@ class SimPO(PreferenceLoss):
 class ORPO(PreferenceLoss):
     """Odds ratio preference optimization, which fine-tunes too (Hong et al. 2024, arXiv:2403.07691, eq. 6 and 7).
 
+    The likelihood is taken pair by pair, as there, so that a batch may be split in any way; TRL takes its mean over the
+    tokens of a micro-batch, which is the same where all chosen completions are equally long.
+
     Args:
         beta: above 0; the weight of the odds ratio beside the likelihood of the chosen completion's tokens.
     """
@@ -105,6 +108,9 @@ class ORPO(PreferenceLoss):
 
 class CPO(PreferenceLoss):
     """Contrastive preference optimization, which fine-tunes too (Xu et al. 2024, arXiv:2401.08417, eq. 3).
+
+    The likelihood is taken pair by pair, so that a batch may be split in any way; TRL takes its mean over the tokens of
+    a micro-batch, which is the same where all chosen completions are equally long.
 
     Args:
         beta: above 0; of the rewards, beta times the log-probability of a completion.

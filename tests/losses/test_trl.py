@@ -185,17 +185,18 @@ def test_kto(trl, tables, shift):
     assert trainer._metrics["train"]["rewards/chosen"] == [pytest.approx(rewards[labels].mean().item(), abs=1e-5)]
 
 
-def pair(some):
-    """One pair as the trainers without a reference take it."""
+def pairs(chosen, rejected):
+    """Pairs as the trainers without a reference take them."""
     batch = {}
-    for name, one in zip(("chosen", "rejected"), some, strict=True):
-        ids, attention, completion = padded([one])
+    for name, some in (("chosen", chosen), ("rejected", rejected)):
+        ids, attention, completion = padded(some)
         labels = ids.masked_fill(completion == 0, IGNORED)
         batch |= {f"{name}_input_ids": ids, f"{name}_attention_mask": attention, f"{name}_labels": labels}
     return batch
 
 
 CPO_OPTIONS = {"beta": 0.3, "alpha": 0.0, "label_smoothing": 0.0, "cpo_alpha": 1.0, "loss_type": "sigmoid"}
+CPO_OPTIONS |= {"is_encoder_decoder": False, "pad_token_id": 0, "padding_value": 0}
 
 
 @pytest.mark.parametrize(
@@ -215,9 +216,9 @@ def test_losses_without_a_reference(trl, tables, loss, trainer, options):
     """
     some = texts(8, prompt=1 if trainer == "ORPO" else 3)
     batch = completions(tables, some, [CHOSEN] * 4 + [REJECTED] * 4)
-    options = CPO_OPTIONS | options | {"is_encoder_decoder": False, "pad_token_id": 0, "padding_value": 0}
-    stand = stand_in(getattr(trl, trainer), **options)
-    results = [stand.get_batch_loss_metrics(model_of(tables[0]), pair([some[n], some[4 + n]])) for n in range(4)]
+    stand = stand_in(getattr(trl, trainer), **CPO_OPTIONS | options)
+    each = [pairs([chosen], [rejected]) for chosen, rejected in zip(some[:4], some[4:], strict=True)]
+    results = [stand.get_batch_loss_metrics(model_of(tables[0]), one) for one in each]
     theirs, told = zip(*results, strict=True)
     ours = loss(batch)
     torch.testing.assert_close(ours, torch.stack(theirs), rtol=1e-5, atol=1e-5, check_dtype=False)
@@ -225,6 +226,29 @@ def test_losses_without_a_reference(trl, tables, loss, trainer, options):
     rewards = loss.rewards(batch).tolist()
     assert rewards[:4] == [pytest.approx(metrics["rewards/chosen"], abs=1e-5) for metrics in told]
     assert rewards[4:] == [pytest.approx(metrics["rewards/rejected"], abs=1e-5) for metrics in told]
+
+
+@pytest.mark.parametrize("length", [5, None], ids=["equal lengths", "other lengths"])
+@pytest.mark.parametrize("loss", [CPO(0.3), CPO(0.3, 0.2), ORPO(0.3)], ids=["CPO", "conservative CPO", "ORPO"])
+def test_a_likelihood_beside_the_preference(trl, tables, loss, length):
+    """Of several pairs at once: the loss is TRL's where all chosen completions are equally long, since the mean over
+    their tokens is that of their means then; else that mean alone is another.
+    """
+    name = type(loss).__name__
+    some = texts(8, prompt=1 if name == "ORPO" else 3)
+    if length is not None:
+        draw = torch.Generator().manual_seed(2)
+        tokens = torch.randint(1, V, (4, some[0][0] + length), generator=draw)
+        some[:4] = [(prompt, text) for (prompt, _), text in zip(some, tokens, strict=False)]
+    batch = completions(tables, some, [CHOSEN] * 4 + [REJECTED] * 4)
+    stand = stand_in(getattr(trl, name), **CPO_OPTIONS | {"label_smoothing": getattr(loss, "label_smoothing", 0.0)})
+    theirs, _ = stand.get_batch_loss_metrics(model_of(tables[0]), pairs(some[:4], some[4:]))
+    ours = loss(batch).mean()
+    if length is None:
+        assert not torch.allclose(ours.float(), theirs.float(), atol=1e-3)
+        chosen, lengths = batch.log_probabilities[:4], batch.tokens[:4]
+        ours = ours + (chosen / lengths).mean() - chosen.sum() / lengths.sum()
+    equal(ours, theirs, tables[0])
 
 
 def test_conservative_dpo_is_trls_smoothing_of_labels_on_log_ratios(trl):
