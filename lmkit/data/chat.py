@@ -1,4 +1,4 @@
-"""The LightningDataModule for conversations: packed into rows without padding, the assistant's tokens to learn."""
+"""The LightningDataModule for conversations: packed into rows, hardly any padding, the assistant's tokens to learn."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path

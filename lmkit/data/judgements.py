@@ -21,7 +21,7 @@ from lmkit.errors import UserError
 
 
 class Judgements(ConversationData):
-    """Answers to prompts, each good or bad, laid end to end without padding, for `KTO` (Ethayarajh et al. 2024,
+    """Answers to prompts, each good or bad, laid end to end, hardly any padding, for `KTO` (Ethayarajh et al. 2024,
     arXiv:2402.01306); behind each prompt there is an answer to another one, too, by which that loss tells how far the
     network has moved.
 

@@ -1,4 +1,4 @@
-"""The LightningDataModule for labelled texts: whole ones packed into rows without padding, each with its class."""
+"""The LightningDataModule for labelled texts: whole ones packed into rows, hardly any padding, each with its class."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

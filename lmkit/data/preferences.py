@@ -21,7 +21,7 @@ SURE = 0.3
 
 
 class Preferences(ConversationData):
-    """Pairs of answers to one prompt, laid end to end without padding; what the answers share is there once.
+    """Pairs of answers to one prompt, laid end to end, hardly any padding; what the answers share is there once.
 
     The order of training is a function of the seed and the data alone. Test and predict read the validation pairs.
     """
