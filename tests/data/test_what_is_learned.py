@@ -139,7 +139,7 @@ def test_answers_that_lose_an_empty_thought_are_found(template, text):
 
 def test_a_template_that_does_not_end_answers_by_its_token_is_warned_of(tmp_path, template):
     rows = [{"messages": [user(f"{n}"), assistant("one")]} for n in range(20)]
-    text = HEAD + "{% generation %}{{ m.content }}<|end|>{% endgeneration %}" + FOOT
+    text = HEAD + USER + "{% generation %}{{ m.content }}<|end|>{% endgeneration %}{% endif %}" + FOOT
     with pytest.warns(UserWarning, match=r"does not end .* by <\|endoftext\|>, .* by data.template.end_of_turn"):
         opened(Chat, tmp_path, rows, template(text, special_tokens=("<|end|>",)))
     with warnings.catch_warnings():
