@@ -3,7 +3,7 @@ so that it serves any order of rows, the ranks of a machine, a run that goes on,
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ class KeptTopK:
             split = [counts[row] for row in missing]
             for row, own, own_ids in zip(missing, values.cpu().split(split), ids.cpu().split(split), strict=True):
                 found[row] = own.numpy().astype("<f4"), own_ids.numpy().astype(self._ids)
-            self._write((names[row], found[row]) for row in missing)
+            self._write([(names[row], found[row]) for row in missing])
         whole = [said for said in found if said is not None]
         device = batch.inputs.device
         joined = np.concatenate([said[0] for said in whole]), np.concatenate([said[1] for said in whole])
@@ -66,19 +66,22 @@ class KeptTopK:
         numbers = count * self._k
         if not numbers:
             return np.empty((0, self._k), np.float32), np.empty((0, self._k), self._ids)
-        (held,) = next(self._asked("SELECT numbers FROM said WHERE name = ?", [name]), (b"",))
+        rows = self._asked("SELECT numbers FROM said WHERE name = ?", [name])
+        held = rows[0][0] if rows else b""
         if len(held) != numbers * (4 + self._ids.itemsize):
             return None
         values, ids = np.frombuffer(held, "<f4", numbers), np.frombuffer(held, self._ids, offset=4 * numbers)
         return values.reshape(count, self._k), ids.reshape(count, self._k)
 
-    def _write(self, said: Iterable[tuple[bytes, Any]]) -> None:
-        for name, (values, ids) in said:
-            self._asked("INSERT OR REPLACE INTO said VALUES (?, ?)", [name, values.tobytes() + ids.tobytes()])
+    def _write(self, said: Sequence[tuple[bytes, Any]]) -> None:
+        """Keeps rows by one statement, which waits for the disk and for other ranks once."""
+        values = [part for name, (values, ids) in said for part in (name, values.tobytes() + ids.tobytes())]
+        self._asked(f"INSERT OR REPLACE INTO said VALUES {', '.join(['(?, ?)'] * len(said))}", values)
 
-    def _asked(self, sql: str, values: list[bytes]) -> sqlite3.Cursor:
+    def _asked(self, sql: str, values: list[bytes]) -> list[Any]:
+        """All rows that a statement gives, so that it holds no lock any longer."""
         try:
-            return self._connection.execute(sql, values)
+            return self._connection.execute(sql, values).fetchall()
         except sqlite3.DatabaseError as error:
             raise UserError(
                 f"what the teacher has said is kept in {self.file}, but {error}: make room, or remove that file to "
@@ -87,11 +90,12 @@ class KeptTopK:
 
     @property
     def _connection(self) -> sqlite3.Connection:
-        """Opened in the process that uses it."""
+        """Opened in the process that uses it, with SQLite's first journal: a switch to a write-ahead log would not wait
+        for other ranks, and that log works on no network file system.
+        """
         if self._opened is None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             self._opened = sqlite3.connect(self.file, timeout=PATIENCE, isolation_level=None)
-            self._opened.execute("PRAGMA journal_mode = WAL")  # who reads does not wait for who writes
             self._opened.execute("CREATE TABLE IF NOT EXISTS said (name BLOB PRIMARY KEY, numbers BLOB) WITHOUT ROWID")
         return self._opened
 

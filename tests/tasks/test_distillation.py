@@ -1,9 +1,11 @@
 """Distillation: the loss is what its parts are by hand, and what a teacher has said once need not be said again."""
 
 import csv
+import multiprocessing
 import sqlite3
 from functools import partial
 from pathlib import Path
+from threading import Timer
 from types import SimpleNamespace
 
 import pytest
@@ -132,6 +134,44 @@ def test_what_was_said_is_not_said_again(tmp_path):
     damaged.write_bytes(b"no database")
     with pytest.raises(UserError, match=r"kept in .*damaged.said\.sqlite, but .*: make room, or remove that file"):
         KeptTopK(damaged, 3, 280).of(batch, say)
+
+
+ROW = Batch(torch.zeros(1, 2, dtype=torch.long), torch.zeros(1, 2, dtype=torch.long), None)
+
+
+def said_by(file):
+    """What is kept of a row in a fresh file, once it has been written there."""
+    return KeptTopK(file, 1, 9).of(ROW, lambda _: (torch.zeros(2, 1), torch.zeros(2, 1)))[0].tolist()
+
+
+def test_a_fresh_file_waits_for_a_rank_that_makes_it(tmp_path):
+    file = tmp_path / "said.sqlite"
+    other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    Timer(0.2, other.execute, ["COMMIT"]).start()
+    assert said_by(file) == [[0], [0]]
+
+
+def opened(barrier, folder, failed):
+    """One of several processes, which open fresh files at once."""
+    for number in range(150):
+        barrier.wait()
+        try:
+            said_by(folder / f"{number}.sqlite")
+        except UserError as error:
+            failed.put(str(error))
+
+
+def test_several_processes_open_a_fresh_file_at_once(tmp_path):
+    forked = multiprocessing.get_context("fork")
+    barrier, failed = forked.Barrier(4), forked.SimpleQueue()
+    processes = [forked.Process(target=opened, args=(barrier, tmp_path, failed)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert failed.empty(), failed.get()
+    assert [process.exitcode for process in processes] == [0] * 4
 
 
 def test_a_teacher_of_other_tokens_or_shorter_rows_is_refused(built, started):
