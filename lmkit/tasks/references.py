@@ -80,9 +80,14 @@ def starting_network(task: Any) -> Decoder:
             f"{type(task.preference_loss).__name__} compares with the network that the run starts from: give one by "
             "model.init_from, or take a loss without a reference, such as SimPO"
         )
-    with torch.random.fork_rng():  # what adapters draw is none of the run's
+    strategy, precision = task.trainer.strategy, task.trainer.precision_plugin
+    with (
+        torch.random.fork_rng(),  # what adapters draw is none of the run's
+        strategy.tensor_init_context(),  # where, and in which dtype, the run's own was quantized
+        precision.module_init_context(),
+    ):
         network: Any = task.started(task.origin)
-    network = task.trainer.precision_plugin.convert_module(network)
+    network = precision.convert_module(network)
     network.to(task.device).eval().requires_grad_(False)
     return network
 

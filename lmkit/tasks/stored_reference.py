@@ -19,6 +19,8 @@ from lmkit.data.prepare import cache_root
 from lmkit.network import Decoder
 from lmkit.tasks.references import Reference, starting_network
 
+FORMAT = 1  # raise it when the same settings give other log-probabilities than before
+
 
 class Stored(Reference):
     """Log-probabilities that are computed once for each example that a run sees, before its first step, and kept in the
@@ -114,7 +116,7 @@ def _key(task: Any, fingerprint: str) -> str:
     """What the log-probabilities depend on: the start, the network, the examples, and the precision."""
     changed = [identity(transform) for transform in task.transforms if transform.changes == "network"]
     parts = [task.reference_key, described(task.network), changed, fingerprint, str(task.trainer.precision)]
-    return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+    return blake2b(json.dumps([FORMAT, *parts]).encode(), digest_size=16).hexdigest()
 
 
 def described(network: nn.Module) -> list[Any]:

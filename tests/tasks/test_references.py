@@ -1,6 +1,7 @@
 """References: all of them give the same losses, of pairs and of judgements, from the command line."""
 
 import csv
+import math
 from functools import partial
 from pathlib import Path
 
@@ -49,6 +50,23 @@ def test_adapters_switched_off_are_the_same_too(run, start, recipe):
     options = [*start, "--model.transforms=[LoRA]"]
     off, stored = (losses(run, recipe, *options, f"--model.reference={name}") for name in ("AdaptersOff", "Stored"))
     assert off == pytest.approx(stored, abs=2e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["NF4", "Int4"])
+def test_a_base_in_four_bits_and_half_precision_is_its_own_reference_at_first(run, start, method):
+    """Quantized from the same numbers as the run's own: those in half precision."""
+    for package in ("peft", "bitsandbytes", "torchao"):
+        pytest.importorskip(package)
+    bits = f"{{class_path: {method}, init_args: {{block: 32}}}}"
+    options = [*start, f"--model.transforms=[{bits}, LoRA]", "--trainer.precision=bf16-true"]
+    off, copied, stored = (
+        losses(run, "dpo", *options, f"--model.reference={name}") for name in ("AdaptersOff", "FrozenCopy", "Stored")
+    )
+    assert off == copied
+    assert (off[0], off[4]) == pytest.approx((math.log(2), 0), abs=1e-6)
+    # in batches of other examples, which half precision rounds in another way
+    assert (stored[0], stored[4]) == pytest.approx((math.log(2), 0), abs=5e-5)
 
 
 def test_what_is_frozen_of_an_adapter_stays_so_after_a_look_without_it():
