@@ -18,7 +18,7 @@ from lmkit.layers.weights import Linear
 from lmkit.losses.chunks import wide
 from lmkit.network import Transformer
 from lmkit.optim import Schedule, WarmupCosine
-from lmkit.tasks.heads import take_head
+from lmkit.tasks.heads import freeze_own, take_head
 from lmkit.tasks.task import Task
 from lmkit.transforms import Transform
 
@@ -70,6 +70,7 @@ class Classification(Task):
                 "Classification needs to know the classes: set data to Labels, or to other data with classes"
             )
         super().build()
+        freeze_own(self.network)
         self.head = Linear(self.network.dim, len(self.classes))
         take_head(self)
         accuracy = MulticlassAccuracy(len(self.classes), average="micro")

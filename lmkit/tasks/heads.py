@@ -1,4 +1,6 @@
-"""A head that a run takes over from the one that it starts from, or leaves there, and says so."""
+"""Heads: that of a task, which a run takes over from the one that it starts from, or leaves there, and says so; and
+that of the network, which such a task does not read.
+"""
 
 from typing import Any
 
@@ -6,6 +8,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from lmkit.hf.start import start_from
 from lmkit.hf.start_kind import Start
+from lmkit.network import Transformer
 
 
 def take_head(task: Any) -> None:
@@ -25,6 +28,14 @@ def take_head(task: Any) -> None:
     else:
         told = " but ".join(", ".join(names) for names in (head.classes, classes))
         rank_zero_info(f"{task.init_from} tells other classes apart ({told} here): the head is new")
+
+
+def freeze_own(network: Transformer) -> None:
+    """Has a network's own head take no gradient, unless it is the embedding: the task reads another, and DDP would wait
+    in vain for the gradient of what learns.
+    """
+    if network.head is not None:
+        network.head.requires_grad_(False)
 
 
 def tell_left(start: Start) -> None:

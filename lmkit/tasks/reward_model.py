@@ -16,7 +16,7 @@ from lmkit.losses.chunks import wide
 from lmkit.network import Decoder
 from lmkit.optim import Schedule, WarmupCosine
 from lmkit.tasks.fitting import check_pairs
-from lmkit.tasks.heads import take_head
+from lmkit.tasks.heads import freeze_own, take_head
 from lmkit.tasks.task import Task
 from lmkit.tasks.trees import read_trees, tell_completions
 from lmkit.transforms import Transform
@@ -60,6 +60,7 @@ class RewardModel(Task):
         arXiv:2009.01325, appendix B.1); one of a run of the same task is taken over with the network.
         """
         super().build()
+        freeze_own(self.network)
         self.head = Linear(self.network.dim, 1, std=1 / math.sqrt(self.network.dim + 1))
         take_head(self)
 

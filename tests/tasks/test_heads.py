@@ -15,7 +15,8 @@ from lmkit.hf.exporting import export
 from lmkit.hf.gguf.exporting import export_gguf
 from lmkit.network import Decoder
 from lmkit.tasks import SFT, Classification, RewardModel
-from tests.tasks.conftest import SIZES, write_start
+from tests.conftest import RECIPES
+from tests.tasks.conftest import SIZES, write_rows, write_start
 
 NETWORK = partial(Decoder, *SIZES.values())
 
@@ -62,6 +63,33 @@ def test_a_head_of_the_same_task_and_classes_is_taken_over(told, tmp_path):
     assert "has a head of RewardModel, which Classification has no use for: the head is new" in said
     _, said = told(SFT(NETWORK, init_from=str(rewards)), rewards)
     assert "has a head of RewardModel beside its network, which is left there" in said
+
+
+def test_what_such_a_task_does_not_read_takes_no_gradient(tmp_path):
+    untied, tied = partial(NETWORK, tied=False), NETWORK
+    for network, frozen in ((untied, {"network.head.weight"}), (tied, set())):
+        labelled = classifying(write_start(tmp_path / "start.ckpt", tied=network is tied), ["bad", "good"])
+        labelled._network = network
+        for task in (RewardModel(network), labelled):
+            task.configure_model()
+            assert {name for name, each in task.named_parameters() if not each.requires_grad} == frozen
+            assert task.head.weight.requires_grad
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_beside_a_head_that_it_does_not_read(run, start, caplog):
+    write_rows(Path("pairs.jsonl"), "prompt", "chosen", "rejected")
+    begin = f"--model.init_from={write_start(Path('untied.ckpt'), tied=False)}"
+    command = ["fit", "-c", RECIPES / "reward.yaml", *start, begin, "--data.source=pairs.jsonl"]
+    command = [option for option in command if "warmup" not in str(option)] + ["--model.schedule=Constant"]
+    code, _, errors = run(*command, "--name=whole", "--trainer.max_steps=6")
+    assert code == 0, errors
+    assert "34,976 of the network's 45,216 parameters learn" in caplog.text
+    assert run(*command, "--name=part")[0] == 0
+    assert run(*command, "--name=part", "--trainer.max_steps=6", "--ckpt_path=last")[0] == 0
+    one, other = (read(f"runs/{name}/version_0/checkpoints/last.ckpt")["state_dict"] for name in ("whole", "part"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert torch.equal(one["network.head.weight"], read("untied.ckpt")["state_dict"]["network.head.weight"])
 
 
 @pytest.mark.parametrize("task", ["RewardModel", "Classification"])
