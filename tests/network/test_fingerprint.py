@@ -1,5 +1,7 @@
 """Fingerprints of tensors: what they tell apart, and what they do not look at."""
 
+from itertools import combinations, product
+
 import pytest
 import torch
 
@@ -50,3 +52,43 @@ def test_names_count_and_their_order_does_not():
     assert fingerprint_of(digests) == fingerprint_of(dict(reversed(digests.items())))
     others = [{"a": digests["b"], "b": digests["a"]}, {"a": digests["a"]}, {"a": digests["a"], "c": digests["b"]}]
     assert len({fingerprint_of(each) for each in (digests, *others)}) == 4
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_signs_and_exponents_count_alone_and_in_pairs(dtype):
+    x = torch.randn(24, generator=torch.Generator().manual_seed(0)).to(dtype)
+    top = x.itemsize - 1  # the byte with the sign and the first bits of the exponent
+    places = range(24)
+    for bit in (1 << 7, 1 << 6, 1):
+        found = {digest_of(x)}
+        for flipped in [*((place,) for place in places), *combinations(places, 2)]:
+            other = x.clone()
+            for place in flipped:
+                other.view(torch.uint8)[place * x.itemsize + top] ^= bit
+            found.add(digest_of(other))
+        assert len(found) == 1 + 24 + 24 * 23 // 2
+
+
+def test_signs_count_however_many_and_wherever_they_are():
+    x = torch.randn(16, generator=torch.Generator().manual_seed(0))
+    signs = torch.tensor([*product((1.0, -1.0), repeat=8)])
+    for places in (slice(0, 16, 2), slice(1, 16, 2), slice(8)):  # low and high halves of whole numbers, and both
+        found = set()
+        for each in signs:
+            other = x.clone()
+            other[places] *= each
+            found.add(digest_of(other))
+        assert len(found) == len(signs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_negated_column_or_row_counts(dtype, monkeypatch):
+    monkeypatch.setattr(fingerprint, "PIECE", 1 << 20)
+    x = torch.randn(64, 32, generator=torch.Generator().manual_seed(0)).to(dtype)
+    found = {digest_of(x)}
+    for number in range(32):
+        for places in ((slice(None), number), number):
+            other = x.clone()
+            other[places] *= -1
+            found.add(digest_of(other))
+    assert len(found) == 1 + 2 * 32
