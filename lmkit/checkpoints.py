@@ -24,6 +24,8 @@ from lmkit.transforms import Transform
 KEY = "lmkit"
 CHAT = "chat"
 """Where what is kept under `KEY` has how conversations were written, if the network was trained on some."""
+WRITES_TEXT = "writes_text"
+"""Where what is kept under `KEY` has whether its task teaches to write text."""
 NETWORK = "network."
 """What the names of a network's tensors begin with in a checkpoint, which is of a task."""
 BASE = "base"

@@ -7,7 +7,7 @@ import yaml
 from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
-from lmkit.checkpoints import CHAT, KEY
+from lmkit.checkpoints import CHAT, KEY, WRITES_TEXT
 from lmkit.hf.importing import IMPORTED
 from lmkit.hf.start import start_from
 
@@ -37,6 +37,7 @@ class KeepRecipe(SaveConfigCallback):
             "recipe": yaml.safe_load(self.parser.dump(self.config, skip_unset=False)),
             "tokenizer": data.tokenizer.to_str(),
             "end_of_document": data.end_of_document,
+            WRITES_TEXT: getattr(pl_module, "writes_text", True),
             **({CHAT: data.chat.plain()} if hasattr(data, "chat") else {}),
             **({IMPORTED: self._imported} if self._imported else {}),
         }

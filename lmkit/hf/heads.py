@@ -1,19 +1,16 @@
 """Heads of tasks that score texts: a checkpoint keeps one beside its network, and nothing that writes text has it."""
 
-import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from lmkit.checkpoints import KEY
+from lmkit.checkpoints import KEY, WRITES_TEXT
 from lmkit.errors import UserError
 
 HEAD = "head."
 """What the names of its tensors begin with in a checkpoint, which is of a task."""
-TASKS = "lmkit.tasks"
-"""Where tasks are that a recipe names without a module."""
 
 
 class Head(NamedTuple):
@@ -42,19 +39,14 @@ def check_writes(kept: Mapping[str, Any], path: Path, what: str) -> None:
     """Looks whether a checkpoint's task teaches to write text, so that nothing is lost with its head.
 
     Args:
-        kept: what the checkpoint keeps under `lmkit`; the plugins of its recipe have to be loaded.
+        kept: what the checkpoint keeps under `lmkit`.
         path: of its file.
         what: cannot be done with one that does not, such as `be exported`.
 
     Raises:
         UserError: it does not.
     """
-    path_of_class = kept["recipe"]["model"]["class_path"]
-    try:
-        task = pkgutil.resolve_name(path_of_class if "." in path_of_class else f"{TASKS}.{path_of_class}")
-    except (ImportError, AttributeError):  # moved since
-        return
-    if not getattr(task, "writes_text", True):
+    if not kept.get(WRITES_TEXT, True):  # which imported ones do not say
         raise UserError(
             f"{path} was trained by {_task_of(kept)}, whose head gives scores and writes no text, so that it cannot "
             f"{what}: have it score texts by `lmkit predict`, or give a run of another task, such as SFT"

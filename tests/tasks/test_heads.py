@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from lmkit.callbacks.export import HuggingFaceExport
-from lmkit.checkpoints import KEY, read, write
+from lmkit.checkpoints import KEY, WRITES_TEXT, read, write
 from lmkit.errors import UserError
 from lmkit.hf.exporting import export
 from lmkit.hf.gguf.exporting import export_gguf
+from lmkit.hf.heads import check_writes
 from lmkit.network import Decoder
 from lmkit.tasks import SFT, Classification, RewardModel
 from tests.conftest import RECIPES
@@ -25,6 +26,7 @@ def scoring(path, task, rows, classes=None):
     """A checkpoint of a task with a head."""
     held = read(write_start(path))
     held[KEY]["recipe"]["model"]["class_path"] = f"lmkit.tasks.{task}"
+    held[KEY][WRITES_TEXT] = False
     held["state_dict"]["head.weight"] = torch.randn(rows, 32, generator=torch.Generator().manual_seed(rows))
     write({**held, **({"classes": classes} if classes else {})}, path, "")
     return path
@@ -106,6 +108,17 @@ def test_what_writes_no_text_is_refused_where_text_is_written_or_the_head_would_
     for write_out in (export, export_gguf):
         with pytest.raises(UserError, match="cannot be exported"):
             write_out(path, tmp_path / "out")
+
+
+def test_no_module_that_a_checkpoint_names_for_its_task_is_imported(tmp_path, monkeypatch):
+    (tmp_path / "named_by_a_checkpoint.py").write_text("raise AssertionError('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    held = read(scoring(tmp_path / "scores.ckpt", "RewardModel", 1))
+    for name in ("RewardModel", "lmkit.tasks.RewardModel", "named_by_a_checkpoint.Task", "of_no_module_at_all.Task"):
+        held[KEY]["recipe"]["model"]["class_path"] = name
+        with pytest.raises(UserError, match=f"trained by {name.rpartition('.')[2]}, whose head gives scores"):
+            check_writes(held[KEY], tmp_path, "be exported")
+        check_writes({**held[KEY], WRITES_TEXT: True}, tmp_path, "be exported")
 
 
 def test_a_run_that_would_export_a_head_is_told_before_it_starts(tmp_path):

@@ -65,6 +65,9 @@ def test_a_run_learns_goes_on_and_tells_of_each_answer(run, start):
     assert code == 0, errors
     assert "accuracy" in out
     assert "lmkit" not in out.partition("Next:")[2]  # nothing to chat with
+    code, _, errors = run("chat", "runs/reward")
+    assert code == 2
+    assert "was trained by RewardModel, whose head gives scores and writes no text" in errors
     kept = torch.load("runs/reward/version_0/checkpoints/last.ckpt")["state_dict"]
     assert kept["head.weight"].shape == (1, 32)
     code, _, errors = run("predict", *command, "--ckpt_path", "last")
