@@ -144,10 +144,9 @@ def _kept(files: TokenizerFiles) -> Path:
 
 
 def _check_same_tokens(path: str, files: TokenizerFiles) -> None:
-    given = tokenizing.load(path).get_vocab(with_added_tokens=True)
-    for token, number in Tokenizer.from_str(files.tokenizer).get_vocab(with_added_tokens=True).items():
-        if given.get(token) != number:
-            raise UserError(
-                f"data.tokenizer is {path}, where the token {token!r} is {given.get(token)}, but the network that "
-                f"model.init_from names knows it as {number}: leave out data.tokenizer to take the network's own"
-            )
+    if found := tokenizing.first_unlike(tokenizing.load(path), Tokenizer.from_str(files.tokenizer)):
+        token, given, known = found
+        raise UserError(
+            f"data.tokenizer is {path}, where the token {token!r} is {given}, but the network that model.init_from "
+            f"names knows it as {known}: leave out data.tokenizer to take the network's own"
+        )

@@ -137,6 +137,21 @@ def vocab_size_used(tokenizer: Tokenizer) -> int:
     return int(max(tokenizer.get_vocab(with_added_tokens=True).values())) + 1
 
 
+def first_unlike(tokenizer: Tokenizer, needed: Tokenizer) -> tuple[str, int | None, int] | None:
+    """The first token of another tokenizer that one does not have by the same id; none where it has all of them.
+
+    Args:
+        tokenizer: that should have them.
+        needed: whose tokens they are.
+
+    Returns:
+        The token, its id in `tokenizer`, if it has one there, and in `needed`.
+    """
+    known = tokenizer.get_vocab(with_added_tokens=True)
+    tokens = needed.get_vocab(with_added_tokens=True).items()
+    return next(((token, known.get(token), number) for token, number in tokens if known.get(token) != number), None)
+
+
 def for_raw_text(tokenizer: Tokenizer, end: int | None = None) -> Tokenizer:
     """Turns off what a tokenizer does for prompts, none of which is right for a corpus; a file of it forgets that.
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lmkit.data.packing import IGNORE, Batch
 from lmkit.data.prepare import cache_root
+from lmkit.data.tokenizer import first_unlike
 from lmkit.errors import UserError
 from lmkit.hf.start import start_from
 from lmkit.hf.start_kind import Start
@@ -106,10 +107,9 @@ def check_same_tokens(path: str, teachers: Tokenizer, own: Tokenizer) -> None:
     Raises:
         UserError: it does not.
     """
-    known = teachers.get_vocab(with_added_tokens=True)
-    for token, number in own.get_vocab(with_added_tokens=True).items():
-        if known.get(token) != number:
-            raise UserError(
-                f"the teacher {path} has other tokens than the data: {token!r} is {known.get(token)} there and "
-                f"{number} here: leave out data.tokenizer to take the teacher's, or choose another teacher"
-            )
+    if found := first_unlike(teachers, own):
+        token, there, here = found
+        raise UserError(
+            f"the teacher {path} has other tokens than the data: {token!r} is {there} there and {here} here: leave out "
+            "data.tokenizer to take the teacher's, or choose another teacher"
+        )

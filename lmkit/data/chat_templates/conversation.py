@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lmkit.data.shown import short
 from lmkit.errors import UserError
 
 ROLES = ("system", "user", "assistant", "tool")
@@ -17,26 +18,26 @@ def check_messages(messages: Sequence[Mapping[str, Any]], roles: Sequence[str]) 
     """
     if isinstance(messages, str | Mapping) or not isinstance(messages, Sequence):
         raise UserError(
-            f"the conversation is {_short(messages)}: give a list of messages, each with a role and a content"
+            f"the conversation is {short(messages)}: give a list of messages, each with a role and a content"
         )
     if not messages:
         raise UserError("the conversation is empty: give at least one message, with a role and a content")
     for number, message in enumerate(messages, 1):
         if not isinstance(message, Mapping):
-            raise UserError(f"message {number} is {_short(message)}: give a mapping with a role and a content")
+            raise UserError(f"message {number} is {short(message)}: give a mapping with a role and a content")
         if not isinstance(role := message.get("role"), str):
-            came = f"the role {_short(role)}" if "role" in message else f"no role{_others(message)}"
+            came = f"the role {short(role)}" if "role" in message else f"no role{_others(message)}"
             raise UserError(f"message {number} has {came}: give it a role ({', '.join(roles)}) and a content")
         if role not in roles:
             if role in ROLES:
                 raise UserError(
-                    f"message {number} has the role {_short(role)}, which the chat template does not write (it writes "
+                    f"message {number} has the role {short(role)}, which the chat template does not write (it writes "
                     f"{', '.join(roles)}): choose one that does, such as ChatML (--data.template=ChatML)"
                 )
-            raise UserError(f"message {number} has the role {_short(role)}: give one of {', '.join(roles)}")
+            raise UserError(f"message {number} has the role {short(role)}: give one of {', '.join(roles)}")
         content = message.get("content")
         if not isinstance(content, str) and not (content is None and message.get("tool_calls")):
-            came = f"the content {_short(content)}" if "content" in message else f"no content{_others(message)}"
+            came = f"the content {short(content)}" if "content" in message else f"no content{_others(message)}"
             raise UserError(f"message {number} ({role}) has {came}: give a text")
 
 
@@ -49,10 +50,10 @@ def check_tools(tools: Sequence[Mapping[str, Any]] | None) -> None:
     if tools is None:
         return
     if isinstance(tools, str | Mapping) or not isinstance(tools, Sequence):
-        raise UserError(f"tools is {_short(tools)}: give a list of JSON schemas")
+        raise UserError(f"tools is {short(tools)}: give a list of JSON schemas")
     for number, tool in enumerate(tools, 1):
         if not isinstance(tool, Mapping):
-            raise UserError(f"tool {number} is {_short(tool)}: give its JSON schema, as a mapping")
+            raise UserError(f"tool {number} is {short(tool)}: give its JSON schema, as a mapping")
 
 
 def check_spelling(messages: Sequence[Any], tools: Sequence[Any] | None, tokens: Sequence[str]) -> None:
@@ -86,9 +87,3 @@ def _texts(value: Any) -> Iterator[str]:
 def _others(message: Mapping[str, Any]) -> str:
     """The keys that a message has in place of one that it needs."""
     return f", but {', '.join(map(str, message))}" if message else ""
-
-
-def _short(value: Any) -> str:
-    """A value as Python writes it, cut where it is long."""
-    told = repr(value)
-    return told if len(told) <= 60 else f"{told[:57]}..."

@@ -3,8 +3,9 @@
 from typing import Any, ClassVar
 
 from lmkit.data.conversations.kinds import RowFormat
-from lmkit.data.conversations.messages import prompt_of, said, short, text, tools_of
+from lmkit.data.conversations.messages import prompt_of, said, text, tools_of
 from lmkit.data.conversations.values import Judged, Labelled
+from lmkit.data.shown import short
 from lmkit.errors import UserError
 
 

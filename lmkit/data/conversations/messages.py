@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from lmkit.data.conversations.values import Message, Messages
+from lmkit.data.shown import short
 from lmkit.errors import UserError
 
 
@@ -89,12 +90,6 @@ def text(value: Any, key: str) -> str:
     if not isinstance(value, str):
         raise UserError(f"{key} is {short(value)}: give a text")
     return value
-
-
-def short(value: Any) -> str:
-    """A value as Python writes it, cut where it is long."""
-    told = repr(value if not isinstance(value, str) else value[:80])
-    return told if len(told) <= 60 else f"{told[:57]}..."
 
 
 def _plain(message: Message) -> Message:

@@ -3,8 +3,9 @@
 from typing import Any, ClassVar
 
 from lmkit.data.conversations.kinds import RowFormat
-from lmkit.data.conversations.messages import opening, parsed, short, text, tools_of
+from lmkit.data.conversations.messages import opening, parsed, text, tools_of
 from lmkit.data.conversations.values import Conversation, Message
+from lmkit.data.shown import short
 from lmkit.errors import UserError
 
 ROLES = {

@@ -12,8 +12,8 @@ from typing import Any
 
 from lmkit.data.chat_templates import ChatTemplate
 from lmkit.data.chat_templates.conversation import check_messages, check_tools
-from lmkit.data.conversations.messages import short
 from lmkit.data.conversations.values import Conversation, Judged, Labelled, Messages, Preference
+from lmkit.data.shown import short
 from lmkit.errors import UserError
 
 ROLES = ChatTemplate.roles
