@@ -16,6 +16,8 @@ from torch import Tensor
 from lmkit.data.packing import IGNORE, Batch
 from lmkit.errors import UserError
 
+FORMAT = 2
+"""Of what is kept, and of lmkit's code that says it; another number has all be said anew."""
 PATIENCE = 600
 """Seconds to wait for another rank that writes."""
 

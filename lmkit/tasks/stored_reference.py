@@ -11,15 +11,17 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from lmkit.data.corpus.identity import identity
 from lmkit.data.examples.trees import Trees
 from lmkit.data.prepare import cache_root
 from lmkit.network import Decoder
+from lmkit.tasks.described import described
 from lmkit.tasks.references import Reference, starting_network
 
-FORMAT = 1  # raise it when the same settings give other log-probabilities than before
+FORMAT = 2
+"""Of what is kept in the cache, and of lmkit's code that computes it; another number computes all anew."""
 
 
 class Stored(Reference):
@@ -113,28 +115,7 @@ def _keep(table: NDArray[np.float32], file: Path) -> None:
 
 
 def _key(task: Any, fingerprint: str) -> str:
-    """What the log-probabilities depend on: the start, the network, the examples, and the precision."""
+    """What the log-probabilities depend on: the start, the network with its code, the examples, and the precision."""
     changed = [identity(transform) for transform in task.transforms if transform.changes == "network"]
-    parts = [task.reference_key, described(task.network), changed, fingerprint, str(task.trainer.precision)]
-    return blake2b(json.dumps([FORMAT, *parts]).encode(), digest_size=16).hexdigest()
-
-
-def described(network: nn.Module) -> list[Any]:
-    """The parts of a network with their plain options, such as a window, which no tensor tells."""
-    found = []
-    for name, part in network.named_modules():
-        options = sorted((key, repr(value)) for key, value in vars(part).items() if _is_option(key, value))
-        found.append([name, type(part).__name__, options])
-    return found
-
-
-def _is_option(key: str, value: Any) -> bool:
-    return key != "training" and _is_plain(value)
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
-    if isinstance(value, dict):
-        return all(map(_is_plain, value.values()))
-    return isinstance(value, bool | int | float | str | None)
+    parts = [FORMAT, task.reference_key, described(task.network), changed, fingerprint, str(task.trainer.precision)]
+    return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()

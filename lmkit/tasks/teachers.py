@@ -18,7 +18,8 @@ from lmkit.hf.start_kind import Start
 from lmkit.losses import top_k
 from lmkit.network import Decoder
 from lmkit.registry import build, load_plugins
-from lmkit.tasks.kept_top_k import KeptTopK
+from lmkit.tasks.described import described
+from lmkit.tasks.kept_top_k import FORMAT, KeptTopK
 
 
 class Teacher:
@@ -54,7 +55,9 @@ class Teacher:
             return
         if self._k > used:
             raise UserError(f"top_k is {self._k}, but there are {used} token ids: give fewer, such as 32")
-        parts = [start.fingerprint(), start.recipe, self._k, self._temperature, used, str(task.trainer.precision)]
+        with torch.device("meta"):
+            parts = [FORMAT, start.fingerprint(), start.recipe, described(_built(start)), used]
+        parts += [self._k, self._temperature, str(task.trainer.precision)]
         name = blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
         self._kept = KeptTopK(cache_root() / "teachers" / f"{name}.sqlite", self._k, used)
 
@@ -66,9 +69,7 @@ class Teacher:
         """
         if self._network is None:
             start, time = self._start or start_from(self.path), task.trainer.datamodule.context
-            load_plugins(start.plugins)
-            with torch.random.fork_rng():  # what it draws before it is filled is none of the run's
-                network = build(Callable[[], Decoder], start.recipe)()
+            network = _built(start)
             if time > network.context:
                 raise UserError(
                     f"rows are {time} tokens long, but the teacher {self.path} has context {network.context}: set "
@@ -94,6 +95,14 @@ class Teacher:
         told = [top_k(network.logits(some)[:, :used], k, self._temperature) for some in states.split(self._chunk)]
         values, ids = (torch.cat(part) for part in zip(*told, strict=True))
         return values, ids
+
+
+def _built(start: Start) -> Decoder:
+    """The network of a start, to be filled yet."""
+    load_plugins(start.plugins)
+    with torch.random.fork_rng():  # what it draws before it is filled is none of the run's
+        network: Decoder = build(Callable[[], Decoder], start.recipe)()
+    return network
 
 
 def check_same_tokens(path: str, teachers: Tokenizer, own: Tokenizer) -> None:

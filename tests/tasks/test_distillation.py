@@ -12,6 +12,7 @@ import pytest
 import torch
 from lightning.pytorch.plugins import Precision
 
+from lmkit.checkpoints import KEY, read, write
 from lmkit.data import tokenizer as tokenizing
 from lmkit.data.packing import IGNORE, Batch
 from lmkit.errors import UserError
@@ -172,6 +173,24 @@ def test_several_processes_open_a_fresh_file_at_once(tmp_path):
         process.join()
     assert failed.empty(), failed.get()
     assert [process.exitcode for process in processes] == [0] * 4
+
+
+def test_what_was_said_is_not_taken_for_that_of_a_teacher_of_other_code(built, started, tmp_path):
+    path, tokenizer = started
+    task, plugin, held = built(), tmp_path / "scaled.py", read(path)
+    recipe = held[KEY]["recipe"]
+    recipe["plugins"], recipe["model"]["init_args"]["network"]["init_args"]["norm"] = [str(plugin)], "Scaled"
+    write(held, path, "")
+    files = []
+    for number in (2, 3, 2):
+        plugin.write_text(
+            "from lmkit.layers import RMSNorm\n\nclass Scaled(RMSNorm):\n"
+            f"    def forward(self, x):\n        return {number} * super().forward(x)\n"
+        )
+        teacher = Teacher(str(path), 4, 1.0, 8)
+        teacher.begin(task, tokenizer, 300)
+        files.append(teacher._kept.file)
+    assert files[0] == files[2] != files[1]
 
 
 def test_a_teacher_of_other_tokens_or_shorter_rows_is_refused(built, started):

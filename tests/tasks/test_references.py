@@ -13,8 +13,8 @@ from lmkit.data.examples.trees import lay
 from lmkit.layers import SelfAttention
 from lmkit.network import Decoder
 from lmkit.tasks import PreferenceOptimization
+from lmkit.tasks.described import described
 from lmkit.tasks.references import AdaptersOff
-from lmkit.tasks.stored_reference import described
 from lmkit.transforms import Freeze, LoRA
 from tests.conftest import RECIPES
 from tests.tasks.conftest import drawn, write_rows
@@ -103,6 +103,29 @@ def test_a_table_grows_by_what_further_runs_see(run, start, tmp_path, monkeypatc
     assert (4, training[1]) in known()
     fit("--trainer.max_steps=1000", "--trainer.limit_train_batches=1", "--trainer.max_epochs=1")
     assert all(count == size for count, size in known())
+
+
+NORM = """
+from lmkit.layers import RMSNorm
+
+class Turned(RMSNorm):
+    def forward(self, x):
+        return {}super().forward(x)
+"""
+
+
+def test_a_table_is_computed_anew_where_the_code_of_a_plugin_has_changed(run, start, tmp_path, monkeypatch):
+    monkeypatch.setenv("LMKIT_CACHE", str(tmp_path / "cache"))
+    plugin = Path("turned.py")
+    options = [f"--plugins={plugin}", "--model.network.norm=Turned", "--trainer.max_steps=1"]
+
+    def tables(sign):
+        plugin.write_text(NORM.format(sign))
+        _, _, distance = losses(run, "dpo", *start, *options, "--trainer.val_check_interval=1")
+        assert distance == pytest.approx(0, abs=1e-6)  # the model is its own reference at first
+        return len([*(tmp_path / "cache/references").iterdir()])
+
+    assert [tables(sign) for sign in ("", "", "-", "")] == [2, 2, 4, 4]
 
 
 def test_a_loss_that_does_not_fit_the_data_is_told_before_training(run, start):

@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,16 @@ def identity(part: object) -> list[Any]:
         UserError: the part does not keep an option, or its code is in no file.
     """
     cls = type(part)
-    return [f"{cls.__module__}.{cls.__qualname__}", _code(cls), _options(part)]
+    return [f"{cls.__module__}.{cls.__qualname__}", code_of(cls.__mro__), _options(part)]
 
 
-def _code(cls: type) -> list[str]:
-    """A hash of the file of each class that it inherits from, but for lmkit's own, whose code `FORMAT` stands for."""
-    foreign = [part for part in cls.__mro__ if not _is_known(part)]
+def code_of(classes: Iterable[type]) -> list[str]:
+    """A hash of the file of each class, but for lmkit's and Python's own: a `FORMAT` stands for the code of those.
+
+    Raises:
+        UserError: the code of one is in no file.
+    """
+    foreign = [cls for cls in classes if not _is_known(cls)]
     return [blake2b(_file(part).read_bytes(), digest_size=16).hexdigest() for part in foreign]
 
 

@@ -1,0 +1,50 @@
+"""What networks and losses are made of, as plain values, by which they are told apart where no tensor does it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from lmkit.data.corpus.identity import code_of
+
+
+def described(network: nn.Module) -> list[Any]:
+    """The parts of a network with their plain options, such as a window, and the code that is not of lmkit or torch.
+
+    Raises:
+        UserError: the code of a part is in no file.
+    """
+    found = []
+    for name, part in network.named_modules():
+        options = sorted((key, repr(value)) for key, value in _options(part).items())
+        found.append([name, type(part).__name__, options])
+    classes = {base for part in network.modules() for base in type(part).__mro__ if not _is_torchs(base)}
+    return [found, sorted({*code_of(classes)})]
+
+
+def as_recipe(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options with their parts, such as a loss, as a recipe would name them.
+
+    Args:
+        options: plain values and parts, by name.
+    """
+    return {
+        name: value if _is_plain(value) else {"class_path": type(value).__name__, "init_args": _options(value)}
+        for name, value in options.items()
+    }
+
+
+def _options(part: object) -> dict[str, Any]:
+    return {key: value for key, value in vars(part).items() if key != "training" and _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(map(_is_plain, value.values()))
+    return isinstance(value, bool | int | float | str | None)
+
+
+def _is_torchs(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] == "torch"
