@@ -31,6 +31,9 @@ NETWORK = "network."
 BASE = "base"
 """Where a checkpoint keeps which network it is beside."""
 
+LOSS = "loss"
+"""Where a checkpoint keeps what its task's loss is made of."""
+
 
 class AtomicCheckpoints(CheckpointIO):
     """Writes to a temporary name beside the target, then renames; reads plain data only (`weights_only`)."""

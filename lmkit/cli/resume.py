@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_info
+
 from lmkit.checkpoints import KEY
 from lmkit.errors import UserError
 from lmkit.registry import classes
@@ -53,6 +55,31 @@ def check_same_model(kept: dict[str, Any], given: dict[str, Any], fitting: bool)
     if fitting and "optimizer" in kept and "optimizer" in given:
         parts["model.optimizer"] = (kept["optimizer"]["class_path"], given["optimizer"]["class_path"])
     other = [line for name, (one, another) in parts.items() for line in differences(name, one, another)]
+    _refuse(other)
+
+
+def check_same_loss(kept: dict[str, Any], given: dict[str, Any]) -> None:
+    """Compares what the loss of a checkpoint is made of with that of the task at hand; tells what else was changed.
+
+    Args:
+        kept: the checkpoint's, as recipes of parts and as plain values.
+        given: the task's.
+
+    Raises:
+        UserError: a part is of another class.
+    """
+    changed = {key: [*differences(f"model.{key}", kept[key], given[key])] for key in kept if key in given}
+    _refuse([line for key, lines in changed.items() if _part(kept[key]) != _part(given[key]) for line in lines])
+    if told := [line for lines in changed.values() for line in lines]:
+        rank_zero_info(f"options of the loss were changed since the checkpoint: {', '.join(told)}")
+
+
+def _part(value: Any) -> Any:
+    """The class of a part; none of a plain value."""
+    return value["class_path"] if isinstance(value, dict) else None
+
+
+def _refuse(other: list[str]) -> None:
     if other:
         raise UserError(
             f"the checkpoint is of another model ({'; '.join(other[:3])}{'; and more' if other[3:] else ''}): give the "

@@ -14,14 +14,14 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from lmkit.callbacks import KeepRecipe, Samples
 from lmkit.callbacks.report import report, xz_bits_per_byte
-from lmkit.checkpoints import BASE, KEY, folder_of, read
+from lmkit.checkpoints import BASE, KEY, LOSS, folder_of, read
 from lmkit.cli.defaults import SETTINGS, check_counts, trainer_options
 from lmkit.cli.freed_memory import keep_freed_memory
 from lmkit.cli.parser import Parser, mistakes_told
 from lmkit.cli.precision import choose_precision
 from lmkit.cli.quiet import quieten
 from lmkit.cli.recipes import read_recipes
-from lmkit.cli.resume import check_same_model, check_unfinished, precision_of
+from lmkit.cli.resume import check_same_loss, check_same_model, check_unfinished, precision_of
 from lmkit.cli.runs import ROOT, new_folder, remove_folder, resolve
 from lmkit.cli.starting import settle, start_of, with_network
 from lmkit.data.corpus import StandardLibrary
@@ -31,6 +31,7 @@ from lmkit.hf.start_kind import Start
 from lmkit.kinds import load
 from lmkit.network import Decoder
 from lmkit.tasks import Task
+from lmkit.tasks.described import as_recipe
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -127,6 +128,7 @@ class CLI(LightningCLI):
         kept = self._read_checkpoint(config)
         told = config.model.get("init_args", {}).get("init_from")
         self._base = str(base_of(kept, self.checkpoint, told).path) if self.checkpoint and BASE in kept else None
+        self._loss = kept.get(LOSS, {}) if self._command == "fit" else {}
         goes_on = self._command != "fit" or given == "last"
         self.resumed_step = int(kept["global_step"]) if kept and goes_on else 0
         self.folder = folder_of(self.checkpoint) if self.checkpoint and goes_on else self._new_folder(config)
@@ -178,10 +180,15 @@ class CLI(LightningCLI):
             raise UserError(f"the trainer cannot be made: {error}: correct its options, --trainer....") from error
 
     def instantiate_classes(self) -> None:
-        """Makes task, data and trainer; a checkpoint's weights replace those to start with, or stand beside."""
+        """Makes task, data and trainer; a checkpoint's weights replace those to start with, or stand beside.
+
+        Raises:
+            UserError: the loss is another one than the checkpoint's.
+        """
         super().instantiate_classes()
         if self.checkpoint:
             self.model.init_from = self._base
+            check_same_loss(self._loss, as_recipe(self.model.made_of()))
 
     def fit(self, **kwargs: Any) -> None:
         """Trains; a run that ended before its first step leaves no folder."""

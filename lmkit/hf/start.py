@@ -3,7 +3,7 @@
 What an adapter has learned is kept beside where it started, in checkpoints that hold no more than that.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -147,21 +147,42 @@ def base_of(held: Mapping[str, Any], path: Path, other: str | None = None) -> St
     Raises:
         UserError: it is in none of these places, or no longer the same.
     """
-    kept, changed = held[BASE], None
-    places = [Path(kept["path"]), checkpoints.folder_of(path) / kept["from_run"], *([Path(other)] if other else [])]
-    for place in dict.fromkeys(places):
-        if place.exists():
-            start = start_from(place)
-            if start.fingerprint() == kept["fingerprint"]:
-                return start
-            changed = changed or place
-    what = f"{path} holds what was learned beside {kept['path']} only"
-    if changed is None:
-        raise UserError(
-            f"{what}, which is gone: put it back, or say where it is, by --model.init_from of a fit or as BASE of "
-            f"`lmkit generate BASE --adapter {path}`"
-        )
-    raise UserError(f"{what}, but {changed} holds other names, shapes or numbers now: put back what was there")
+    kept = held[BASE]
+    places = [*places_of(kept, checkpoints.folder_of(path)), *([Path(other)] if other else [])]
+    remedy = (
+        "put it back, or say where it is, by --model.init_from of a fit or as BASE of `lmkit generate BASE --adapter "
+        f"{path}`"
+    )
+    return found_again(kept, places, f"{path} holds what was learned beside {kept['path']} only", remedy)
+
+
+def places_of(kept: Mapping[str, str], run: Path) -> list[Path]:
+    """Where weights are that a checkpoint tells of: where they were, seen from anywhere or from the run's folder."""
+    return [Path(kept["path"]), run / kept["from_run"]]
+
+
+def found_again(kept: Mapping[str, str], places: Iterable[Path], what: str, remedy: str) -> Start:
+    """The very weights that a checkpoint tells of, as `Base.told` has it say.
+
+    Args:
+        kept: what it tells.
+        places: where they may be.
+        what: needs them, as an error begins.
+        remedy: what to do where they are gone.
+
+    Raises:
+        UserError: they are in none of these places, or no longer the same.
+    """
+    there = [place for place in dict.fromkeys(places) if place.exists()]
+    for place in there:
+        start = start_from(place)
+        if start.fingerprint() == kept["fingerprint"]:
+            return start
+    if not there:
+        raise UserError(f"{what}, which is gone: {remedy}")
+    raise UserError(
+        f"{what}, but {there[0]} holds other names, shapes or numbers now: put back what was there, or name where it is"
+    )
 
 
 def whole_state(held: Mapping[str, Any], path: Path) -> dict[str, Tensor]:

@@ -1,5 +1,5 @@
 """What a checkpoint says of weights elsewhere, which are read again from there: of the base of an adapter, beside which
-it holds what has been learned only, and of the reference of a preference loss.
+it holds what has been learned only, of the reference of a preference loss, and of the teacher of a distillation.
 """
 
 import os
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from lmkit.checkpoints import BASE, NETWORK
 from lmkit.errors import UserError
-from lmkit.hf.start import start_from
+from lmkit.hf.start import found_again
 from lmkit.hf.start_kind import Start
 from lmkit.network import Network
 from lmkit.transforms import Transform
@@ -42,25 +42,19 @@ def base_at(start: Start) -> Base:
     return Base(start.path.resolve(), start.fingerprint())
 
 
-def found_again(kept: Mapping[str, str], run: Path, other: str | None) -> Base:
-    """What a checkpoint tells of, where it was, or where it is beside the run.
+def began_with(kept: Mapping[str, str], places: Iterable[Path], what: str) -> Base:
+    """The weights that a checkpoint tells of, for a run that goes on.
 
     Args:
         kept: what it tells, as of `Base.told`.
-        run: the folder of the run.
-        other: where it may be too.
+        places: where they may be.
+        what: needs them, as an error begins.
 
     Raises:
-        UserError: it is in none of these places, or no longer the same.
+        UserError: they are in none of these places, or no longer the same.
     """
-    places = [Path(kept["path"]), run / kept["from_run"], *([Path(other)] if other else [])]
-    for place in dict.fromkeys(places):
-        if place.exists() and (base := base_at(start_from(place))).fingerprint == kept["fingerprint"]:
-            return base
-    raise UserError(
-        f"the run compares with the network that was in {kept['path']}, which is gone or has changed: put back what "
-        "was there, or start anew without --ckpt_path"
-    )
+    start = found_again(kept, places, what, "put back what was there, or start anew without --ckpt_path")
+    return Base(start.path.resolve(), kept["fingerprint"])
 
 
 def base_for(start: Start, transforms: Iterable[Transform] | None) -> Base | None:

@@ -1,5 +1,6 @@
 """What networks and losses are made of, as plain values, by which they are told apart where no tensor does it."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,8 @@ def described(network: nn.Module) -> list[Any]:
     """
     found = []
     for name, part in network.named_modules():
-        options = sorted((key, repr(value)) for key, value in _options(part).items())
+        held = ((key, value) for key, value in vars(part).items() if key != "training")
+        options = sorted((key, repr(value)) for key, value in held if _is_plain(value))
         found.append([name, type(part).__name__, options])
     classes = {base for part in network.modules() for base in type(part).__mro__ if not _is_torchs(base)}
     return [found, sorted({*code_of(classes)})]
@@ -35,7 +37,9 @@ def as_recipe(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _options(part: object) -> dict[str, Any]:
-    return {key: value for key, value in vars(part).items() if key != "training" and _is_plain(value)}
+    """What the constructor's parameters were, as far as plain attributes of the same names tell."""
+    held = {name: getattr(part, name) for name in inspect.signature(type(part)).parameters if hasattr(part, name)}
+    return {name: value for name, value in held.items() if _is_plain(value)}
 
 
 def _is_plain(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +21,9 @@ from lmkit.tasks.task import Task
 from lmkit.tasks.teachers import Teacher
 from lmkit.tasks.token_losses import row_losses
 from lmkit.transforms import Transform
+
+TEACHER = "teacher"
+"""Where a checkpoint says which teacher the run learns from."""
 
 
 class Distillation(Task):
@@ -71,6 +75,21 @@ class Distillation(Task):
         self.chunk, self.weight, self.top_k = chunk, weight, top_k
         self.divergence = divergence or ForwardKL()
         self.teacher = Teacher(teacher, top_k, self.divergence.temperature, chunk)
+
+    def made_of(self) -> dict[str, Any]:
+        """See `Task`."""
+        return {"divergence": self.divergence, "weight": self.weight, "top_k": self.top_k}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Says too which teacher the run learns from."""
+        super().on_save_checkpoint(checkpoint)
+        if self.teacher.base is not None:
+            checkpoint[TEACHER] = self.teacher.told(Path(self.trainer.default_root_dir))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps which teacher the run has learned from, to be found again before the first step."""
+        super().on_load_checkpoint(checkpoint)
+        self.teacher.known = checkpoint.get(TEACHER)
 
     def on_fit_start(self) -> None:
         """Has the teacher be at hand."""

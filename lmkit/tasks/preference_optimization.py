@@ -11,11 +11,11 @@ from torch.optim import AdamW, Optimizer
 from lmkit.data.examples.roles import CHOSEN, MISMATCHED, REJECTED
 from lmkit.data.examples.trees import Trees
 from lmkit.errors import UserError
-from lmkit.hf.start import start_from
+from lmkit.hf.start import places_of, start_from
 from lmkit.losses import DPO, Completions, PreferenceLoss, chunked_log_probabilities
 from lmkit.network import Decoder
 from lmkit.optim import Schedule, WarmupCosine
-from lmkit.tasks.beside import Base, base_at, found_again
+from lmkit.tasks.beside import Base, base_at, began_with
 from lmkit.tasks.checks import check_chunk
 from lmkit.tasks.fitting import check_preferences
 from lmkit.tasks.references import Reference
@@ -99,10 +99,17 @@ class PreferenceOptimization(Task):
         """What tells the reference's weights from others, once the run has begun; none for those that are drawn."""
         return self._begun and self._begun.fingerprint
 
+    def made_of(self) -> dict[str, Any]:
+        """See `Task`."""
+        return {"preference_loss": self.preference_loss}
+
     def _found(self) -> Base | None:
         """The network to compare with: that of the checkpoint which is gone on from, or where the run starts."""
         if self._compared is not None:
-            found = found_again(self._compared, Path(self.trainer.default_root_dir), self.origin)
+            kept, run = self._compared, Path(self.trainer.default_root_dir)
+            places = [*places_of(kept, run), *([Path(self.origin)] if self.origin else [])]
+            what = f"the run compares with the network that was in {kept['path']}"
+            found = began_with(kept, places, what)
             self.origin = str(found.path)
             return found
         return None if self.origin is None else base_at(start_from(self.origin))

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.flop_counter import FlopCounterMode
 from torchmetrics import MeanMetric
 
+from lmkit.checkpoints import LOSS
 from lmkit.errors import UserError
 from lmkit.hf.start import start_from
 from lmkit.network import Network
@@ -24,6 +25,7 @@ from lmkit.optim.groups import apply_factors
 from lmkit.tasks.beside import Base, base_for, check_base, keep_learned, names_of_base
 from lmkit.tasks.checks import check_data, check_finite, check_scaling, check_trainer, rehearse
 from lmkit.tasks.compiling import compile_blocks
+from lmkit.tasks.described import as_recipe
 from lmkit.tasks.fitting import check_batches
 from lmkit.tasks.gradients import DIVISOR, settle_gradients
 from lmkit.tasks.heads import tell_left
@@ -121,6 +123,12 @@ class Task(LightningModule):
             start_from(start).load_into(network)
         return self._transformed(network)
 
+    def made_of(self) -> dict[str, Any]:
+        """The options that say what the loss is, with the parts that were made of them; a run goes on with the same
+        classes of parts, and is told where an option was changed.
+        """
+        return {}
+
     def states(self, network: Any, tokens: Tensor) -> list[Tensor]:
         """All hidden states (1, .., D) that are made logits of in training, for a row of tokens (1, T)."""
         return [network(tokens)]
@@ -180,7 +188,8 @@ class Task(LightningModule):
             ) from error
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leaves out what an adapter's base holds."""
+        """Leaves out what an adapter's base holds; says what the loss is made of."""
+        checkpoint[LOSS] = as_recipe(self.made_of())
         if self._base is not None:
             keep_learned(checkpoint, self.network, self._base, Path(self.trainer.default_root_dir))
 

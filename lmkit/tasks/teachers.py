@@ -1,8 +1,9 @@
 """The teacher of a distillation: a frozen network of its own, asked anew in each step, or once for each row."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,11 +14,12 @@ from lmkit.data.packing import IGNORE, Batch
 from lmkit.data.prepare import cache_root
 from lmkit.data.tokenizer import first_unlike
 from lmkit.errors import UserError
-from lmkit.hf.start import start_from
+from lmkit.hf.start import places_of, start_from
 from lmkit.hf.start_kind import Start
 from lmkit.losses import top_k
 from lmkit.network import Decoder
 from lmkit.registry import build, load_plugins
+from lmkit.tasks.beside import Base, base_at, began_with
 from lmkit.tasks.described import described
 from lmkit.tasks.kept_top_k import FORMAT, KeptTopK
 
@@ -30,10 +32,16 @@ class Teacher:
         k: how many of its likeliest tokens are told and kept in the cache; none for its hidden states, kept nowhere.
         temperature: of what is told of its likeliest tokens.
         chunk: tokens whose logits exist at once.
+
+    Attributes:
+        known: what the checkpoint that a run goes on from tells of its teacher, as of `told`; none without.
+        base: the teacher's weights, once the run has begun.
     """
 
     def __init__(self, path: str, k: int | None, temperature: float, chunk: int) -> None:
         self.path, self._k, self._temperature, self._chunk = path, k, temperature, chunk
+        self.known: Mapping[str, str] | None = None
+        self.base: Base | None = None
         self._start: Start | None = None
         self._network: Decoder | None = None
         self._kept: KeptTopK | None = None
@@ -47,19 +55,40 @@ class Teacher:
             used: token ids of that.
 
         Raises:
-            UserError: nothing is there, or its tokens are others, or fewer than are to be told.
+            UserError: nothing is there, or not what the run has learned from so far, or its tokens are others, or
+                fewer than are to be told.
         """
-        start = self._start = start_from(self.path)
+        self.base = self._found(task)
+        start = self._start = start_from(self.base.path)
         check_same_tokens(self.path, Tokenizer.from_str(start.tokenizer().tokenizer), tokenizer)
         if self._k is None:
             return
         if self._k > used:
             raise UserError(f"top_k is {self._k}, but there are {used} token ids: give fewer, such as 32")
         with torch.device("meta"):
-            parts = [FORMAT, start.fingerprint(), start.recipe, described(_built(start)), used]
+            parts = [FORMAT, self.base.fingerprint, start.recipe, described(_built(start)), used]
         parts += [self._k, self._temperature, str(task.trainer.precision)]
         name = blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
         self._kept = KeptTopK(cache_root() / "teachers" / f"{name}.sqlite", self._k, used)
+
+    def told(self, run: Path) -> dict[str, str]:
+        """As a checkpoint keeps it, once the run has begun.
+
+        Args:
+            run: its folder.
+        """
+        return {**self.base.told(run), "named": self.path} if self.base else {}
+
+    def _found(self, task: Any) -> Base:
+        """The teacher; of a run that goes on the very one that it began with, whatever has taken its name since."""
+        kept = self.known
+        if kept is None:
+            return base_at(start_from(self.path))
+        what = f"the run learns from the teacher that was in {kept['path']}"
+        if self.path != kept["named"]:
+            return began_with(kept, [start_from(self.path).path], what)
+        places = places_of(kept, Path(task.trainer.default_root_dir))
+        return began_with(kept, [*places, Path(self.path)], what)
 
     def network(self, task: Any) -> Decoder:
         """The network, on the device and in the precision of the run, read when it is first needed.

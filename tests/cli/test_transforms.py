@@ -1,5 +1,6 @@
 """Transforms in a recipe: from their mistakes to a network that is rebuilt with them."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 import yaml
 
 from lmkit.cli.rehearsal import Rehearsal
-from lmkit.cli.resume import check_same_model
+from lmkit.cli.resume import check_same_loss, check_same_model
 from lmkit.errors import UserError
 from lmkit.hf.rebuilding import rebuild
 from tests.cli.test_fit import KILL, LONG, rows
@@ -161,6 +162,36 @@ def test_who_goes_on_needs_the_transforms_that_a_checkpoint_depends_on(kept, giv
         return
     with pytest.raises(UserError, match=message):
         check_same_model(recipe(*kept), recipe(*given), fitting)
+
+
+def loss(name, **options):
+    return {"class_path": name, "init_args": options}
+
+
+@pytest.mark.parametrize(
+    ("kept", "given", "message"),
+    [
+        ({}, {"part": loss("DPO", beta=0.1)}, ""),
+        ({"part": loss("DPO", beta=0.1), "weight": 0.5}, {"part": loss("DPO", beta=0.1), "weight": 0.5}, ""),
+        ({"part": loss("DPO", beta=0.1)}, {"part": loss("DPO", beta=0.2)}, "model.part.beta was 0.1 and is 0.2"),
+        ({"part": loss("DPO", beta=0.1)}, {"part": loss("DPO", beta=0.1, smoothing=0.2)}, ""),
+        (
+            {"part": loss("DPO", beta=0.1), "weight": 0.5, "top_k": None},
+            {"part": loss("DPO", beta=0.2), "weight": 1, "top_k": 4},
+            "model.part.beta was 0.1 and is 0.2, model.weight was 0.5 and is 1, model.top_k was None and is 4",
+        ),
+    ],
+)
+def test_changed_options_of_the_loss_are_told(kept, given, message, caplog):
+    caplog.set_level(logging.INFO)
+    check_same_loss(kept, given)
+    assert caplog.messages == ([f"options of the loss were changed since the checkpoint: {message}"] if message else [])
+
+
+@pytest.mark.parametrize("given", [loss("IPO", beta=0.1), None])
+def test_who_goes_on_needs_the_classes_that_the_loss_was_made_of(given):
+    with pytest.raises(UserError, match=r"another model \(model.part was .*DPO.* and is .*\): give the same --model"):
+        check_same_loss({"part": loss("DPO", beta=0.1), "weight": 1}, {"part": given, "weight": 2})
 
 
 def test_an_ablation_counts_what_is_recomputed_once_and_what_is_frozen_less(run, toy):

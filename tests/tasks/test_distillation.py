@@ -1,7 +1,9 @@
 """Distillation: the loss is what its parts are by hand, and what a teacher has said once need not be said again."""
 
 import csv
+import logging
 import multiprocessing
+import shutil
 import sqlite3
 from functools import partial
 from pathlib import Path
@@ -16,13 +18,14 @@ from lmkit.checkpoints import KEY, read, write
 from lmkit.data import tokenizer as tokenizing
 from lmkit.data.packing import IGNORE, Batch
 from lmkit.errors import UserError
+from lmkit.hf.start import start_from
 from lmkit.losses import ForwardKL, ReverseKL
 from lmkit.network import Decoder
 from lmkit.tasks import Distillation
 from lmkit.tasks.kept_top_k import KeptTopK
 from lmkit.tasks.teachers import Teacher
 from tests.conftest import RECIPES
-from tests.tasks.conftest import texts, write_start
+from tests.tasks.conftest import QUICK, texts, write_start
 
 T = 16
 STUDENT = partial(Decoder, 330, 64, 16, 1, 2)  # with some more ids than its teacher, both more than there are tokens
@@ -250,6 +253,71 @@ def test_a_run_that_goes_on_is_the_same(run, start, texts, top_k):
         torch.load(f"runs/{name}/version_0/checkpoints/last.ckpt")["state_dict"] for name in ("whole", "part")
     )
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture
+def begun(run, texts):
+    """Options of a distillation that has begun, of a teacher that was called `runs/big`."""
+    first = write_teacher(0, seed=0)
+    own = ["--model.teacher=runs/big", f"--data.source={texts}", f"--data.tokenizer={tokenizer_of(first)}"]
+    sizes = [f"--model.network.{name}={number}" for name, number in NETWORK.items()]
+    quick = [*(option for option in QUICK if "warmup" not in option), "--model.schedule=Constant"]
+    command = ["fit", "-c", RECIPES / "distill.yaml", *quick, *own, *sizes, "--name=on", "--model.top_k=4"]
+    code, _, errors = run(*command, "--trainer.max_steps=1", "--trainer.val_check_interval=1")
+    assert code == 0, errors
+    return [*command, "--ckpt_path=last", "--trainer.val_check_interval=1"]
+
+
+def write_teacher(number, seed):
+    path = Path(f"runs/big/version_{number}/checkpoints/best.ckpt")
+    path.parent.mkdir(parents=True)
+    return write_start(path, seed)
+
+
+def tokenizer_of(path):
+    Path("tokenizer.json").write_text(read(path)[KEY]["tokenizer"])
+    return Path("tokenizer.json").resolve()
+
+
+def kept_teacher():
+    return read("runs/on/version_0/checkpoints/last.ckpt")["teacher"]
+
+
+def test_a_run_goes_on_with_the_teacher_that_it_began_with(run, begun):
+    """Though another has taken its name; and not with one that is gone, has changed or is another."""
+    told, first = kept_teacher(), Path("runs/big/version_0")
+    other = write_teacher(1, seed=1)
+    assert start_from("runs/big").path == other
+    code, _, errors = run(*begun, "--trainer.max_steps=2")
+    assert code == 0, errors
+    assert kept_teacher() == told
+    assert told["path"] == str((first / "checkpoints/best.ckpt").resolve())
+
+    def refused(*options):
+        code, _, errors = run(*begun, "--trainer.max_steps=3", *options)
+        assert code == 2
+        (line,) = [line for line in errors.splitlines() if line.startswith("lmkit: error: ")]
+        assert f"learns from the teacher that was in {told['path']}, " in line
+        return line
+
+    assert f"but {other} holds other names, shapes or numbers now" in refused(f"--model.teacher={other}")
+    first.rename("moved")
+    assert "but runs/big holds other names, shapes or numbers now" in refused()
+    shutil.rmtree("runs/big")
+    assert "which is gone: put back what was there" in refused()
+    code, _, errors = run(*begun, "--trainer.max_steps=3", "--model.teacher=moved")
+    assert code == 0, errors
+    assert kept_teacher()["fingerprint"] == told["fingerprint"]
+
+
+def test_a_run_goes_on_with_the_same_divergence_and_is_told_of_other_options(run, begun, caplog):
+    code, _, errors = run(*begun, "--trainer.max_steps=2", "--model.divergence=ReverseKL")
+    assert code == 2
+    assert "of another model (model.divergence was ForwardKL and is ReverseKL): give the same --model" in errors
+    caplog.set_level(logging.INFO)
+    code, _, errors = run(*begun, "--trainer.max_steps=2", "--model.weight=0.25", "--model.top_k=3")
+    assert code == 0, errors
+    assert "since the checkpoint: model.weight was 0.5 and is 0.25, model.top_k was 4 and is 3" in caplog.text
 
 
 @pytest.mark.slow

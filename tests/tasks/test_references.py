@@ -1,6 +1,7 @@
 """References: all of them give the same losses, of pairs and of judgements, from the command line."""
 
 import csv
+import logging
 import math
 from functools import partial
 from pathlib import Path
@@ -103,6 +104,27 @@ def test_a_table_grows_by_what_further_runs_see(run, start, tmp_path, monkeypatc
     assert (4, training[1]) in known()
     fit("--trainer.max_steps=1000", "--trainer.limit_train_batches=1", "--trainer.max_epochs=1")
     assert all(count == size for count, size in known())
+
+
+def test_a_run_goes_on_with_the_same_loss_and_is_told_of_other_options(run, start, caplog):
+    small = ["--data.source=pairs.jsonl", "--name=on", "--trainer.val_check_interval=1"]
+    command = ["fit", "-c", RECIPES / "dpo.yaml", *start, *small]
+    assert run(*command, "--trainer.max_steps=1")[0] == 0
+    recipe = Path("runs/on/version_0/config.yaml").read_text()
+    further = [*command, "--ckpt_path=last", "--trainer.max_steps=2"]
+    code, _, errors = run(*further, "--model.preference_loss=IPO")
+    assert code == 2
+    assert "of another model (model.preference_loss was DPO and is IPO): give the same --model options" in errors
+    assert Path("runs/on/version_0/config.yaml").read_text() == recipe
+    caplog.set_level(logging.INFO)
+    code, _, errors = run(*further, "--model.preference_loss.beta=0.7")
+    assert code == 0, errors
+    told = "options of the loss were changed since the checkpoint: model.preference_loss.beta was 0.1 and is 0.7"
+    assert told in caplog.text
+    caplog.clear()
+    code, _, errors = run(*further, "--trainer.max_steps=3", "--model.preference_loss.beta=0.7")
+    assert code == 0, errors
+    assert "options of the loss" not in caplog.text
 
 
 NORM = """
