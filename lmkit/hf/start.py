@@ -178,10 +178,12 @@ def found_again(kept: Mapping[str, str], places: Iterable[Path], what: str, reme
         start = start_from(place)
         if start.fingerprint() == kept["fingerprint"]:
             return start
+    gone = "" if Path(kept["path"]).exists() else ", which is gone"
     if not there:
-        raise UserError(f"{what}, which is gone: {remedy}")
+        raise UserError(f"{what}{gone}: {remedy}")
     raise UserError(
-        f"{what}, but {there[0]} holds other names, shapes or numbers now: put back what was there, or name where it is"
+        f"{what}{gone}, but {there[0]} holds other names, shapes or numbers now: put back what was there, or name "
+        "where it is"
     )
 
 
