@@ -1,5 +1,6 @@
 """Leaves the full recipe in the run's folder and in each checkpoint, which can then be rebuilt by itself."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,17 @@ from lmkit.hf.start import start_from
 class KeepRecipe(SaveConfigCallback):
     """Writes `config.yaml` when a run starts; adds recipe and tokenizer to its checkpoints."""
 
-    _imported: dict[str, Any] | None = None
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._carried: dict[str, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Writes the file when a fit starts; what only reads a run leaves its folder as it is."""
         if stage == "fit":
             super().setup(trainer, pl_module, stage)
             source: Any = pl_module.init_from
-            self._imported = start_from(source).imported if source else None
+            start = start_from(source) if source else None
+            self._carried = _kept({CHAT: start.chat, IMPORTED: start.imported}) if start else {}
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Writes the file into the run's folder, wherever its loggers write."""
@@ -38,10 +42,15 @@ class KeepRecipe(SaveConfigCallback):
             "tokenizer": data.tokenizer.to_str(),
             "end_of_document": data.end_of_document,
             WRITES_TEXT: getattr(pl_module, "writes_text", True),
+            **self._carried,
             **({CHAT: data.chat.plain()} if hasattr(data, "chat") else {}),
-            **({IMPORTED: self._imported} if self._imported else {}),
         }
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keeps what a run that goes on has from Hugging Face."""
-        self._imported = checkpoint.get(KEY, {}).get(IMPORTED)
+        """Keeps what a run that goes on has from where it once started."""
+        self._carried = _kept(checkpoint.get(KEY, {}))
+
+
+def _kept(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what a start or a checkpoint tells, what stays with those that go on from it, if they have nothing newer."""
+    return {name: told[name] for name in (CHAT, IMPORTED) if told.get(name)}

@@ -119,6 +119,11 @@ class FromCheckpoint(Start):
         return head_of(self._held)
 
     @property
+    def chat(self) -> dict[str, Any] | None:
+        """See `Start`."""
+        return self.kept.get(CHAT)
+
+    @property
     def imported(self) -> dict[str, Any] | None:
         """See `Start`."""
         return self.kept.get(IMPORTED)

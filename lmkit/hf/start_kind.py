@@ -53,6 +53,11 @@ class Start(ABC):
         return None
 
     @property
+    def chat(self) -> dict[str, Any] | None:
+        """How conversations are written that it was trained on, as a checkpoint keeps it; none if it keeps none."""
+        return None
+
+    @property
     @abstractmethod
     def imported(self) -> dict[str, Any] | None:
         """What came with it from Hugging Face, as a checkpoint keeps it; none if it was made here."""

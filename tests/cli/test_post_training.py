@@ -96,6 +96,16 @@ def test_more_or_less_of_a_conversation_is_learned(base, learned):
 
 
 @pytest.mark.slow
+def test_how_conversations_are_written_stays_where_text_is_learned_after_them(base, toy, monkeypatch):
+    text = ["fit", "-c", RECIPES / "gpt-small.yaml", *toy, "--name=text", "--data.context=64"]
+    code, _, errors = base(*text, "--model.init_from=runs/sft", "--model.network.context=64")
+    assert code == 0, errors
+    monkeypatch.setattr("sys.stdin", io.StringIO("the cat\n"))
+    code, _, errors = base("chat", "runs/text", "--count=4")
+    assert code == 0, errors
+
+
+@pytest.mark.slow
 def test_tokens_of_a_template_are_learned_and_exported(base, caplog):
     code, _, errors = base(*SFT, "--data.template=ChatML", "--name=chatml")
     assert code == 0, errors
