@@ -16,9 +16,7 @@ from lmkit.hf.start import start_from
 class KeepRecipe(SaveConfigCallback):
     """Writes `config.yaml` when a run starts; adds recipe and tokenizer to its checkpoints."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._carried: dict[str, Any] = {}
+    _carried: dict[str, Any] | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Writes the file when a fit starts; what only reads a run leaves its folder as it is."""
@@ -26,7 +24,7 @@ class KeepRecipe(SaveConfigCallback):
             super().setup(trainer, pl_module, stage)
             source: Any = pl_module.init_from
             start = start_from(source) if source else None
-            self._carried = _kept({CHAT: start.chat, IMPORTED: start.imported}) if start else {}
+            self._carried = _kept({CHAT: start.chat, IMPORTED: start.imported}) if start else None
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Writes the file into the run's folder, wherever its loggers write."""
@@ -42,7 +40,7 @@ class KeepRecipe(SaveConfigCallback):
             "tokenizer": data.tokenizer.to_str(),
             "end_of_document": data.end_of_document,
             WRITES_TEXT: getattr(pl_module, "writes_text", True),
-            **self._carried,
+            **(self._carried or {}),
             **({CHAT: data.chat.plain()} if hasattr(data, "chat") else {}),
         }
 
