@@ -18,7 +18,7 @@ SCALES = 256
 """Scales that share one of their own, where they are quantized too."""
 
 MAPS: dict[torch.device, Tensor] = {}
-"""The 256 values of a quantized scale, on each device."""
+"""The 256 values of a quantized scale, on each device that has been made ready."""
 
 
 class NF4(FourBits):
@@ -54,11 +54,12 @@ class NF4(FourBits):
         """See `Codes`."""
         from bitsandbytes import functional as bits  # noqa: PLC0415
 
+        code = _map(weight.device)
         codes, state = bits.quantize_4bit(weight.contiguous(), blocksize=self.block, quant_type="nf4")
         codes = codes.view(weight.size(0), -1)
         if not self.double:
             return {"codes": codes, "scales": state.absmax}
-        mean, code = state.absmax.mean().view(1), _map(weight.device)
+        mean = state.absmax.mean().view(1)
         scales, state = bits.quantize_blockwise(state.absmax - mean, code=code, blocksize=SCALES)
         return {"codes": codes, "scales": scales, "levels": torch.cat([mean, state.absmax])}
 
@@ -69,8 +70,9 @@ class NF4(FourBits):
         from bitsandbytes import functional as bits  # noqa: PLC0415
 
         codes, scales = parts["codes"], parts["scales"]
+        code = _map(codes.device)
         if self.double:
-            levels, code = parts["levels"], _map(codes.device)
+            levels = parts["levels"]
             scales = bits.dequantize_blockwise(scales, absmax=levels[1:], code=code, blocksize=SCALES) + levels[0]
         total, kind = 2 * codes.numel(), torch.float32 if dtype is torch.float64 else dtype
         rows = (1, total) if total % self.block else (total // self.block, self.block)
@@ -80,8 +82,18 @@ class NF4(FourBits):
 
 
 def _map(device: torch.device) -> Tensor:
+    """The values of a quantized scale; the first time bitsandbytes makes its sixteen too, and keeps them.
+
+    It makes these in the dtype that is the default by then, and a run in bfloat16 would have them rounded to that.
+    """
     from bitsandbytes import functional as bits  # noqa: PLC0415
 
     if device not in MAPS:
-        MAPS[device] = bits.create_dynamic_map().to(device)
+        default = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            bits.quantize_4bit(torch.zeros(BLOCKS[0], device=device), blocksize=BLOCKS[0], quant_type="nf4")
+            MAPS[device] = bits.create_dynamic_map().to(device)
+        finally:
+            torch.set_default_dtype(default)
     return MAPS[device]

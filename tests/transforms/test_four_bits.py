@@ -1,5 +1,6 @@
 """Matrices in four bits: what their codes stand for, by formula and by other packages; what learns beside them."""
 
+import subprocess
 import sys
 from copy import deepcopy
 from functools import partial
@@ -113,6 +114,25 @@ def test_scales_of_nf4_keep_their_digits_in_bfloat16(double, moved):
         again = transformed(Decoder(60, 12, 128, 1, 2).to(torch.bfloat16), [method, LoRA(rank=2)])
     fill(again, former)
     assert again.state_dict()[name].equal(former[name].float())
+
+
+SCRIPT = """
+import torch
+from lmkit.transforms import NF4
+weight = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
+torch.set_default_dtype(torch.%s)
+parts = NF4().parts(weight)
+print([part.tolist() for part in parts.values()], NF4().restored(parts, torch.float32).tolist())
+"""
+
+
+def test_codes_and_values_do_not_depend_on_the_dtype_in_which_a_process_first_asks_for_them():
+    """By processes, since bitsandbytes keeps its values for good, and once rounded them to the default dtype."""
+    said = [
+        subprocess.run([sys.executable, "-c", SCRIPT % dtype], capture_output=True, text=True, check=True).stdout
+        for dtype in ("float32", "bfloat16")
+    ]
+    assert said[0] == said[1]
 
 
 def test_scales_of_int4_keep_their_digits_in_bfloat16():
