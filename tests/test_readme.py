@@ -60,6 +60,7 @@ def test_its_commands_parse_and_run_at_toy_size(run, toy, monkeypatch):
         assert code == 0, errors
 
 
+@pytest.mark.slow
 def test_what_it_does_with_a_run(run, toy, tmp_path):
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     assert run(*commands("fit --config")[0], *toy)[0] == 0

@@ -4,6 +4,7 @@ Byte-level BPE as in GPT-2 (Radford et al., 2019): any text is a sequence of kno
 """
 
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -138,7 +139,7 @@ def vocab_size_used(tokenizer: Tokenizer) -> int:
 
 
 def first_unlike(tokenizer: Tokenizer, needed: Tokenizer) -> tuple[str, int | None, int] | None:
-    """The first token of another tokenizer that one does not have by the same id; none where it has all of them.
+    """The first token, by ids, of another tokenizer that one does not have by the same id; none where it has all.
 
     Args:
         tokenizer: that should have them.
@@ -148,7 +149,7 @@ def first_unlike(tokenizer: Tokenizer, needed: Tokenizer) -> tuple[str, int | No
         The token, its id in `tokenizer`, if it has one there, and in `needed`.
     """
     known = tokenizer.get_vocab(with_added_tokens=True)
-    tokens = needed.get_vocab(with_added_tokens=True).items()
+    tokens = sorted(needed.get_vocab(with_added_tokens=True).items(), key=itemgetter(1))  # which come in any order
     return next(((token, known.get(token), number) for token, number in tokens if known.get(token) != number), None)
 
 

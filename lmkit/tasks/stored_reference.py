@@ -20,7 +20,7 @@ from lmkit.network import Decoder
 from lmkit.tasks.described import described
 from lmkit.tasks.references import Reference, starting_network
 
-FORMAT = 2
+FORMAT = 3
 """Of what is kept in the cache, and of lmkit's code that computes it; another number computes all anew."""
 
 

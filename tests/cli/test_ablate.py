@@ -258,6 +258,7 @@ class AblatedNorm(Norm):
 """
 
 
+@pytest.mark.slow
 def test_runs_of_a_plugin_that_was_edited_since_are_refused(ablate, jobs):
     jobs.faked = ["1", "2"]
     file = Path("ablated_norm.py")
@@ -324,6 +325,7 @@ def test_a_run_goes_on_from_a_checkpoint_before_its_end(tmp_path, monkeypatch, t
     assert {"--norm=A", "--seed_everything=7", "--data.seed=5", "--trainer.max_steps=4"} < set(command)
 
 
+@pytest.mark.slow
 def test_all_runs_have_one_precision_also_when_it_goes_on(run, toy, jobs, monkeypatch):
     jobs.faked = ["1", "2"]
     options = [option for option in toy if "precision" not in option]

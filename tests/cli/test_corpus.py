@@ -88,6 +88,7 @@ def own(run, toy, caplog):
     return call
 
 
+@pytest.mark.slow
 def test_a_source_and_a_filter_of_ones_own_train_and_run_again(own, run, texts, caplog):
     Path("own_source.py").write_text(SOURCE.format(name="OwnParagraphs"))
     Path("own_filter.py").write_text(FILTER.format(name="OwnWord"))

@@ -65,6 +65,7 @@ def test_a_run_leaves_its_record_and_says_what_it_reached(run, toy):
     assert config["trainer"]["precision"] == "32-true"
 
 
+@pytest.mark.slow
 def test_the_full_configuration_of_a_run_makes_the_same_run(run, toy):
     assert run("fit", "-c", RECIPE, *toy)[0] == 0
     code, _, errors = run("fit", "-c", "runs/gpt-small/version_0/config.yaml")
@@ -179,6 +180,7 @@ def test_a_recipes_own_checkpoints_come_beside_ours(run, toy):
     assert any("step=1" in name for name in names)
 
 
+@pytest.mark.slow
 def test_a_run_in_bf16_counts_and_measures_in_float32(run, toy):
     losses = {}
     for precision in ("32-true", "bf16-true"):

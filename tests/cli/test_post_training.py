@@ -246,6 +246,7 @@ def test_a_reference_that_no_loss_asks_for_is_told(base):
     assert "SimPO compares with no reference, but model.reference is FrozenCopy: leave that out" in errors
 
 
+@pytest.mark.slow
 def test_new_tokens_that_an_adapter_leaves_as_they_begin_are_warned_of(base):
     short = ["--trainer.max_steps=1", "--trainer.val_check_interval=1", "--data.template=ChatML"]
     said = "LoRA leaves the new tokens' rows of the embedding as they begin"

@@ -194,6 +194,7 @@ def test_who_goes_on_needs_the_classes_that_the_loss_was_made_of(given):
         check_same_loss({"part": loss("DPO", beta=0.1), "weight": 1}, {"part": given, "weight": 2})
 
 
+@pytest.mark.slow
 def test_an_ablation_counts_what_is_recomputed_once_and_what_is_frozen_less(run, toy):
     plain, recomputed, frozen = (
         Rehearsal("toy", ["-c", str(RECIPE), *toy, *options], "32-true").cost()
@@ -204,6 +205,7 @@ def test_an_ablation_counts_what_is_recomputed_once_and_what_is_frozen_less(run,
     assert 0.5 * plain.flops_per_token < frozen.flops_per_token < plain.flops_per_token
 
 
+@pytest.mark.slow
 def test_what_new_writes_trains_and_is_listed(run, toy):
     assert run("plugins", "new", "transform", "BegunTransform")[0] == 0
     code, out, _ = run("plugins", "list", "transform", "--plugins=begun_transform.py")

@@ -300,6 +300,7 @@ def test_without_the_hub_the_commit_that_was_read_last_is_taken(hub: Hub) -> Non
     ("module", "make", "extra"),
     [("datasets", "HubRows('x')", "datasets"), ("pyarrow", "RowFiles('a.parquet')", "parquet")],
 )
+@pytest.mark.slow
 def test_an_extra_that_is_not_installed_is_named(tmp_path: Path, module: str, make: str, extra: str) -> None:
     (tmp_path / "a.parquet").write_bytes(b"")
     code = f"""

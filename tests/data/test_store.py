@@ -93,6 +93,7 @@ def writing_peaks(tmp_path: Path, documents: int) -> tuple[int, int]:
     return int(python), int(process)
 
 
+@pytest.mark.slow
 def test_writing_streams(tmp_path: Path, tokenizer: Tokenizer) -> None:
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     small, large = writing_peaks(tmp_path, 200), writing_peaks(tmp_path, 1000)

@@ -103,6 +103,7 @@ def test_a_run_learns_the_classes_and_tells_of_each_text(run, start, labelled):
         assert max(row["probabilities"], key=row["probabilities"].get) == row["predicted"]
 
 
+@pytest.mark.slow
 def test_a_head_alone_learns_where_all_of_the_network_is_frozen(run, start, labelled):
     command = ["-c", RECIPES / "classify.yaml", *start, *labelled, "--trainer.max_steps=2"]
     frozen = "--model.transforms=[{class_path: Freeze, init_args: {names: ['*']}}]"

@@ -283,6 +283,7 @@ def kept_teacher():
     return read("runs/on/version_0/checkpoints/last.ckpt")["teacher"]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_the_teacher_that_it_began_with(run, begun):
     """Though another has taken its name; and not with one that is gone, has changed or is another."""
     told, first = kept_teacher(), Path("runs/big/version_0")

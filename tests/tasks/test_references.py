@@ -82,6 +82,7 @@ def test_what_is_frozen_of_an_adapter_stays_so_after_a_look_without_it():
     assert {name: parameter.requires_grad for name, parameter in task.network.named_parameters()} == before
 
 
+@pytest.mark.slow
 def test_a_table_grows_by_what_further_runs_see(run, start, tmp_path, monkeypatch):
     monkeypatch.setenv("LMKIT_CACHE", str(tmp_path / "cache"))
 
@@ -106,6 +107,7 @@ def test_a_table_grows_by_what_further_runs_see(run, start, tmp_path, monkeypatc
     assert all(count == size for count, size in known())
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_the_same_loss_and_is_told_of_other_options(run, start, caplog):
     small = ["--data.source=pairs.jsonl", "--name=on", "--trainer.val_check_interval=1"]
     command = ["fit", "-c", RECIPES / "dpo.yaml", *start, *small]
@@ -136,6 +138,7 @@ class Turned(RMSNorm):
 """
 
 
+@pytest.mark.slow
 def test_a_table_is_computed_anew_where_the_code_of_a_plugin_has_changed(run, start, tmp_path, monkeypatch):
     monkeypatch.setenv("LMKIT_CACHE", str(tmp_path / "cache"))
     plugin = Path("turned.py")

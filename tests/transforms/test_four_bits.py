@@ -126,6 +126,7 @@ print([part.tolist() for part in parts.values()], NF4().restored(parts, torch.fl
 """
 
 
+@pytest.mark.slow
 def test_codes_and_values_do_not_depend_on_the_dtype_in_which_a_process_first_asks_for_them():
     """By processes, since bitsandbytes keeps its values for good, and once rounded them to the default dtype."""
     said = [

@@ -45,7 +45,8 @@ def _works(cls: type, path: Path) -> bool:
     """Whether a class does there what it is for."""
     if issubclass(cls, RowFormat):
         (_, data), *_ = path
-        return data is not None and data.__name__ == READERS[cls.gives][0]
+        reader = READERS.get(getattr(cls, "gives", object))
+        return data is not None and reader is not None and data.__name__ == reader[0]
     return not reads_memory(cls) or _in_decoder(path)
 
 
