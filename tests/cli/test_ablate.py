@@ -366,34 +366,39 @@ def test_equal_time_is_measured(ablate, jobs, monkeypatch):
     assert jobs.commands == []
 
 
+MISTAKES = [
+    ([], ["nothing to compare", "--swap model.network.norm=LayerNorm,RMSNorm"]),
+    (["--swap"], ["--swap came without a value"]),
+    (["--swap=model.network.norm=LayerNorm,RMSNrm"], ["norm=RMSNrm", "did you mean RMSNorm"]),
+    (["--swap=model.network.nrom=LayerNorm,RMSNorm"], ["Decoder has no parameter nrom", "did you mean norm?"]),
+    (["--swap=model.network.heads=4,5"], ["the arm heads=5", "heads"]),
+    (["--swap=model.schedule.warmup=1,9"], ["the arm warmup=9", "9 steps of warmup"]),
+    (["--swap=model.network.vocab_size=300,200"], ["vocab_size=200", "tokenizer has 300 token ids"]),
+    (["--swap=model.network.norm=RMSNorm,lmkit.layers.RMSNorm"], ["have the same recipe"]),
+    (["--swap=data.batch_size=8,0"], ["the arm batch_size=0: data.batch_size is 0: give 1 or more"]),
+    (["--swap=model.optimizer.lr=1e-3,-1"], ["the arm lr=-1: the optimizer cannot be made", "-1"]),
+    (["--swap=data.validation_fraction=0.2,0.4"], ["fraction=0.4 are not measured alike (each has another valid"]),
+    (["--swap=trainer.limit_val_batches=2,4"], ["(trainer.limit_val_batches is 2 and 4)"]),
+    (["--swap=data.context=32,16"], ["(data.context is 32 and 16)", "without trainer.limit_val_batches"]),
+    ([*SWAP, "--seeds=5000000000"], ["--seeds is 5000000000, but there are 4294967296 seeds"]),
+    ([*SWAP, "--seeds=0"], ["--seeds is 0"]),
+    ([*SWAP, "--seeds=two"], ["--seeds is two"]),
+    ([*SWAP, "--equal=tokens"], ["--equal is tokens", "flops, time or steps"]),
+    ([*SWAP, "--keep_checkpoints=maybe"], ["--keep_checkpoints is maybe"]),
+    ([*SWAP, f"--seed_everything={2**32 - 2}"], ["seed_everything is 4294967294"]),
+    ([*SWAP, "--data.source=nowhere"], ["nowhere"]),
+    ([*SWAP, "--out=full"], ["full exists and holds no ablation"]),
+    ([*SWAP, "--trainer.max_stepz=3"], ["lmkit: error: no option --trainer.max_stepz"]),
+    ([*SWAP, "--ckpt_path=last"], ["lmkit: error: an ablation starts its runs anew"]),
+    ([*SWAP, "--model.optimizer.lr=-1"], ["lmkit: error: the optimizer cannot be made"]),
+]
+QUICK = (0, 1, 2, 3, 7, 13, 14, 15, 19)
+"""Their numbers; the others are found in the midst of what a run is made of."""
+
+
 @pytest.mark.parametrize(
     ("options", "parts"),
-    [
-        ([], ["nothing to compare", "--swap model.network.norm=LayerNorm,RMSNorm"]),
-        (["--swap"], ["--swap came without a value"]),
-        (["--swap=model.network.norm=LayerNorm,RMSNrm"], ["norm=RMSNrm", "did you mean RMSNorm"]),
-        (["--swap=model.network.nrom=LayerNorm,RMSNorm"], ["Decoder has no parameter nrom", "did you mean norm?"]),
-        (["--swap=model.network.heads=4,5"], ["the arm heads=5", "heads"]),
-        (["--swap=model.schedule.warmup=1,9"], ["the arm warmup=9", "9 steps of warmup"]),
-        (["--swap=model.network.vocab_size=300,200"], ["vocab_size=200", "tokenizer has 300 token ids"]),
-        (["--swap=model.network.norm=RMSNorm,lmkit.layers.RMSNorm"], ["have the same recipe"]),
-        (["--swap=data.batch_size=8,0"], ["the arm batch_size=0: data.batch_size is 0: give 1 or more"]),
-        (["--swap=model.optimizer.lr=1e-3,-1"], ["the arm lr=-1: the optimizer cannot be made", "-1"]),
-        (["--swap=data.validation_fraction=0.2,0.4"], ["fraction=0.4 are not measured alike (each has another valid"]),
-        (["--swap=trainer.limit_val_batches=2,4"], ["(trainer.limit_val_batches is 2 and 4)"]),
-        (["--swap=data.context=32,16"], ["(data.context is 32 and 16)", "without trainer.limit_val_batches"]),
-        ([*SWAP, "--seeds=5000000000"], ["--seeds is 5000000000, but there are 4294967296 seeds"]),
-        ([*SWAP, "--seeds=0"], ["--seeds is 0"]),
-        ([*SWAP, "--seeds=two"], ["--seeds is two"]),
-        ([*SWAP, "--equal=tokens"], ["--equal is tokens", "flops, time or steps"]),
-        ([*SWAP, "--keep_checkpoints=maybe"], ["--keep_checkpoints is maybe"]),
-        ([*SWAP, f"--seed_everything={2**32 - 2}"], ["seed_everything is 4294967294"]),
-        ([*SWAP, "--data.source=nowhere"], ["nowhere"]),
-        ([*SWAP, "--out=full"], ["full exists and holds no ablation"]),
-        ([*SWAP, "--trainer.max_stepz=3"], ["lmkit: error: no option --trainer.max_stepz"]),
-        ([*SWAP, "--ckpt_path=last"], ["lmkit: error: an ablation starts its runs anew"]),
-        ([*SWAP, "--model.optimizer.lr=-1"], ["lmkit: error: the optimizer cannot be made"]),
-    ],
+    [pytest.param(*row, marks=() if n in QUICK else pytest.mark.slow) for n, row in enumerate(MISTAKES)],
 )
 def test_a_mistake_gets_one_line_before_anything_is_trained(ablate, jobs, options, parts):
     Path("full").mkdir()
@@ -471,6 +476,7 @@ def test_the_pages_and_the_help_have_commands():
     assert len(COMMANDS) >= 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS, ids=range(len(COMMANDS)))
 def test_a_command_of_a_page_is_one(command, monkeypatch):
     """Its grid is read, its recipe and plugins are found, and the first and last arm are built."""

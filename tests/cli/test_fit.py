@@ -230,7 +230,7 @@ ALONE = [path for path in sorted(RECIPES.glob("*.yaml")) if "runs/" not in str(y
 """Recipes that need no other run; the others are run by tests of their tasks."""
 
 
-LONGER = {"t5-small", "hybrid-small", "deepseek-small"}
+LONGER = {"t5-small", "hybrid-small", "deepseek-small", "gpt2-124m", "dynamic-tanh"}
 
 
 @pytest.mark.parametrize(

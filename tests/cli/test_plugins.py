@@ -431,6 +431,7 @@ def test_what_new_writes_passes_its_check(run, begun):
 
 
 @pytest.mark.parametrize(("depth", "fed"), [(2, {}), (4, {3: 0}), (5, {4: 0, 3: 1})])
+@pytest.mark.slow
 def test_the_network_that_new_writes_feeds_late_blocks_from_early_ones(begun, depth, fed):
     names, _ = begun
     load_plugins(["begun"])

@@ -88,7 +88,14 @@ def test_what_was_written_here_is_read_as_it_was(family, targets, bases, tmp_pat
     assert all(torch.equal(tensor, again[name]) for name, tensor in state.items())
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2", "phi3", "gpt_neox", "deepseek_v3", "qwen2"])
+@pytest.mark.parametrize(
+    "family",
+    [
+        "llama",
+        "gpt2",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("phi3", "gpt_neox", "deepseek_v3", "qwen2")),
+    ],
+)
 @pytest.mark.parametrize(
     "transform",
     [
