@@ -5,7 +5,8 @@ usage: python -m benchmarks.preferences [--rounds 3] [--steps 6] [--batch 8] [--
 
 A network with the shape of llama-small's but for these sizes; rows, steps and memory are those of
 `benchmarks.post_training`. Each way has a process of its own in every round, and the first row is what the others are
-beside. Memory on a CPU is that of the whole process, of which Python and its packages take some 0.6 GiB.
+beside. Memory is the most of the whole run, and the most while steps are taken; on a CPU it is that of the process, of
+which Python and its packages take some 0.6 GiB.
 """
 
 import argparse
@@ -60,11 +61,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _tell(found: dict[str, list[dict[str, float]]]) -> None:
     first, *_ = found.values()
-    print("| way | real tokens/s | beside the first | GiB |\n|---|---|---|---|")
+    print("| way | real tokens/s | beside the first | GiB in all | GiB of steps |\n|---|---|---|---|---|")
     for way, results in found.items():
-        rate, memory = (statistics.median(result[key] for result in results) for key in ("rate", "gib"))
+        keys = ("rate", "gib", "gib_of_steps")
+        rate, most, of_steps = (statistics.median(result[key] for result in results) for key in keys)
         beside = statistics.median(own["rate"] / other["rate"] for own, other in zip(results, first, strict=True))
-        print(f"| {way} | {rate:,.0f} | {beside:.2f} | {memory:.2f} |")
+        print(f"| {way} | {rate:,.0f} | {beside:.2f} | {most:.2f} | {of_steps:.2f} |")
 
 
 if __name__ == "__main__":

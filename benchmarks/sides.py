@@ -19,25 +19,43 @@ THREADS = 2
 
 
 class Clock:
-    """Times of steps and the real tokens of each."""
+    """Times of steps, the real tokens of each, and the most memory, of all and of the steps after the warm-up."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
         self.tokens: list[float] = []
+        self._before = 0
 
     def tick(self) -> None:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         self.times.append(time.perf_counter())
+        if len(self.times) == WARM_UP:
+            self._before = _most_held()
+            _forget_most_held()
 
     def tell(self) -> None:
         steps = [later - earlier for earlier, later in pairwise(self.times[WARM_UP:])]
         rate = statistics.mean(self.tokens) / statistics.median(steps)
-        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        if torch.cuda.is_available():
-            held = torch.cuda.max_memory_allocated()
-        told = {"rate": round(rate, 1), "seconds": round(statistics.median(steps), 4), "gib": round(held / 2**30, 3)}
+        held = _most_held()
+        told = {"rate": round(rate, 1), "seconds": round(statistics.median(steps), 4)}
+        told |= {"gib": round(max(self._before, held) / 2**30, 3), "gib_of_steps": round(held / 2**30, 3)}
         print(RESULT + json.dumps(told), flush=True)
+
+
+def _most_held() -> int:
+    """The most bytes held at once, of the device or of the process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _forget_most_held() -> None:
+    """Has what is held now be the most so far."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")  # Linux's way
 
 
 def run_trl(options: argparse.Namespace) -> None:
