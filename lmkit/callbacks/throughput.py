@@ -10,12 +10,15 @@ from lightning import Callback, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
 from lmkit.callbacks.peak import peak_flops
+from lmkit.data.examples.trees import Trees
 from lmkit.tasks import Task
 
 
 class Throughput(Callback):
     """Logs `perf/tokens_per_second` and `perf/mfu` (Chowdhery et al. 2022, PaLM, appendix B) over all ranks, and
-    `perf/memory_gib`, the most memory of this process on its device. Time spent in validation does not count.
+    `perf/memory_gib`, the most memory of this process on its device. Time spent in validation does not count. FLOPs are
+    those of rows in which each token sees all before it and is scored: of packed conversations, of which only answers
+    are, and of trees, of which the longest is taken, that is more than there are.
     """
 
     def __init__(self) -> None:
@@ -27,7 +30,7 @@ class Throughput(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: Task, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
         """Measures the yardsticks before the first batch; starts the clock, if it stands."""
         if not self._peak:
-            self._find_yardsticks(trainer, pl_module, batch.inputs.size(1))
+            self._find_yardsticks(trainer, pl_module, _time(batch))
         if self._mark is None:
             self._mark = time.perf_counter()
 
@@ -62,6 +65,13 @@ class Throughput(Callback):
                 pl_module.log("perf/mfu", rate * self._flops_per_token / self._peak)
             pl_module.log("perf/memory_gib", _memory(pl_module.device) / 2**30)
             self._tokens, self._seconds = 0, 0.0
+
+
+def _time(batch: Any) -> int:
+    """The most tokens that one of them can see."""
+    if isinstance(batch, Trees):
+        return int(torch.bincount(batch.documents.flatten()).max())
+    return int(batch.inputs.size(1))
 
 
 def _dtype(trainer: Trainer) -> torch.dtype:

@@ -44,13 +44,15 @@ def check_same_model(kept: dict[str, Any], given: dict[str, Any], fitting: bool)
     Args:
         kept: the checkpoint's.
         given: the recipe's.
-        fitting: whether the optimizer goes on too; its options may be changed, its class may not.
+        fitting: whether the training goes on too: by the same task, and the same class of optimizer, of which the
+            options may be changed.
 
     Raises:
         UserError: they differ.
     """
+    parts: dict[str, tuple[Any, Any]] = {"model": (_class_of(kept), _class_of(given))} if fitting else {}
     kept, given = kept["init_args"], given["init_args"]
-    parts: dict[str, tuple[Any, Any]] = {"model.network": (kept["network"], given["network"])}
+    parts["model.network"] = kept["network"], given["network"]
     parts |= dict(_transforms(kept, given, fitting))
     if fitting and "optimizer" in kept and "optimizer" in given:
         parts["model.optimizer"] = (kept["optimizer"]["class_path"], given["optimizer"]["class_path"])
@@ -76,7 +78,7 @@ def check_same_loss(kept: dict[str, Any], given: dict[str, Any]) -> None:
 
 def _part(value: Any) -> Any:
     """The class of a part; none of a plain value."""
-    return value["class_path"] if isinstance(value, dict) else None
+    return value.get("class_path") if isinstance(value, dict) else None
 
 
 def _refuse(other: list[str]) -> None:

@@ -4,7 +4,7 @@ What the command line says of `model.network` comes after, so that a window or a
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
@@ -24,6 +24,8 @@ from lmkit.hf.start import start_from
 from lmkit.hf.start_kind import Start
 from lmkit.hf.tokens.files import TokenizerFiles, write
 from lmkit.registry import build, classes
+from lmkit.tasks.distillation import TEACHER
+from lmkit.tasks.teachers import found_teacher
 from lmkit.transforms import Adapter, Transform
 
 ROWS = 64
@@ -60,7 +62,7 @@ def with_network(arguments: Sequence[str], start: Start) -> list[str]:
 
 
 def settle(config: Any, start: Start | None) -> None:
-    """Has a run use the tokenizer of its start, or else of its teacher.
+    """Has a run use the tokenizer of its start.
 
     Args:
         config: the recipe, parsed.
@@ -74,9 +76,23 @@ def settle(config: Any, start: Start | None) -> None:
         _make_room(config.model, config.data)
     elif (told := config.model.get("init_args", {}).get("init_from")) and not config.ckpt_path:
         raise UserError(f"model.init_from is {told!r}, but is said too late to be heard: give --model.init_from={told}")
+
+
+def take_teachers_tokenizer(config: Any, kept: Mapping[str, Any], run: Path) -> None:
+    """Has a run without a tokenizer of its own use that of its teacher.
+
+    Args:
+        config: the recipe, parsed.
+        kept: what the checkpoint holds that the run goes on from; nothing where it begins.
+        run: its folder.
+
+    Raises:
+        UserError: the teacher is gone, or has changed.
+    """
     teacher, options = config.model.get("init_args", {}).get("teacher"), config.data.get("init_args", {})
     if isinstance(teacher, str) and options.get("tokenizer", "") is None:
-        options["tokenizer"] = str(_kept(start_from(teacher).tokenizer()))
+        found = found_teacher(teacher, kept.get(TEACHER), run)
+        options["tokenizer"] = str(_kept(start_from(found.path).tokenizer()))
 
 
 def _take_tokenizer(data: Any, start: Start) -> None:

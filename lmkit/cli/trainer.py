@@ -23,7 +23,7 @@ from lmkit.cli.quiet import quieten
 from lmkit.cli.recipes import read_recipes
 from lmkit.cli.resume import check_same_loss, check_same_model, check_unfinished, precision_of
 from lmkit.cli.runs import ROOT, new_folder, remove_folder, resolve
-from lmkit.cli.starting import settle, start_of, with_network
+from lmkit.cli.starting import settle, start_of, take_teachers_tokenizer, with_network
 from lmkit.data.corpus import StandardLibrary
 from lmkit.errors import UserError
 from lmkit.hf.start import base_of
@@ -132,6 +132,7 @@ class CLI(LightningCLI):
         goes_on = self._command != "fit" or given == "last"
         self.resumed_step = int(kept["global_step"]) if kept and goes_on else 0
         self.folder = folder_of(self.checkpoint) if self.checkpoint and goes_on else self._new_folder(config)
+        take_teachers_tokenizer(config, kept, self.folder)
         config.trainer.precision = (
             config.trainer.precision or precision_of(kept) or choose_precision(str(config.trainer.accelerator))
         )

@@ -75,7 +75,7 @@ class Labels(ExampleData):
             format,
             columns,
             strict,
-            Sorted(context, too_long),
+            LabelledExamples(context, too_long),
         )
         super().__init__(preparation, context, batch_size, seed, workers)
 
@@ -96,7 +96,7 @@ class Labels(ExampleData):
         return LabelledRows(store, self.context, self.end_of_document)
 
 
-class Sorted(Maker):
+class LabelledExamples(Maker):
     """Labelled texts as examples: the text, and as a number its class.
 
     Args:

@@ -4,6 +4,7 @@ What an adapter has learned is kept beside where it started, in checkpoints that
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -180,9 +181,10 @@ def found_again(kept: Mapping[str, str], places: Iterable[Path], what: str, reme
     """
     there = [place for place in dict.fromkeys(places) if place.exists()]
     for place in there:
-        start = start_from(place)
-        if start.fingerprint() == kept["fingerprint"]:
-            return start
+        with suppress(UserError):  # what is there now need not be weights at all
+            start = start_from(place)
+            if start.fingerprint() == kept["fingerprint"]:
+                return start
     gone = "" if Path(kept["path"]).exists() else ", which is gone"
     if not there:
         raise UserError(f"{what}{gone}: {remedy}")

@@ -53,7 +53,7 @@ def began_with(kept: Mapping[str, str], places: Iterable[Path], what: str) -> Ba
     Raises:
         UserError: they are in none of these places, or no longer the same.
     """
-    start = found_again(kept, places, what, "put back what was there, or start anew without --ckpt_path")
+    start = found_again(kept, places, what, "put back what was there, or begin a new run")
     return Base(start.path.resolve(), kept["fingerprint"])
 
 

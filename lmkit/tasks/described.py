@@ -7,6 +7,10 @@ from typing import Any
 from torch import nn
 
 from lmkit.data.corpus.identity import code_of
+from lmkit.optim.groups import DECAYS, FACTOR
+
+LEARNING = ("training", FACTOR, DECAYS)
+"""What modules say of how they learn, which changes nothing of what they compute."""
 
 
 def described(network: nn.Module) -> list[Any]:
@@ -17,7 +21,7 @@ def described(network: nn.Module) -> list[Any]:
     """
     found = []
     for name, part in network.named_modules():
-        held = ((key, value) for key, value in vars(part).items() if key != "training")
+        held = ((key, value) for key, value in vars(part).items() if key not in LEARNING)
         options = sorted((key, repr(value)) for key, value in held if _is_plain(value))
         found.append([name, type(part).__name__, options])
     classes = {base for part in network.modules() for base in type(part).__mro__ if not _is_torchs(base)}

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lmkit.data.examples.trees import Trees
 from lmkit.errors import UserError
+from lmkit.layers import Regulated
 from lmkit.network import Decoder
 from lmkit.transforms import Adapter
 
@@ -42,6 +43,11 @@ class AdaptersOff(Reference):
         if any(isinstance(transform, Adapter) and transform.also for transform in task.transforms):
             raise UserError(
                 "AdaptersOff leaves on what an adapter's `also` has learned, so that it is no reference: take Stored"
+            )
+        if adjusted := [name for name, module in task.network.named_modules() if _adjusts_itself(module)]:
+            raise UserError(
+                f"AdaptersOff leaves on what {adjusted[0]} adjusts after each step, so that it is no reference: take "
+                "Stored"
             )
 
     @torch.no_grad()
@@ -90,6 +96,11 @@ def starting_network(task: Any) -> Decoder:
     network = precision.convert_module(network)
     network.to(task.device).eval().requires_grad_(False)
     return network
+
+
+def _adjusts_itself(module: nn.Module) -> bool:
+    """Whether a layer changes by more than gradients."""
+    return isinstance(module, Regulated) and type(module).after_step is not Regulated.after_step
 
 
 @contextmanager

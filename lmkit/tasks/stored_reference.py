@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -39,7 +39,7 @@ class Stored(Reference):
         for training, store in ((True, data.train), (False, data.validation)):
             rows = data.rows(store)
             file = cache_root() / "references" / f"{_key(task, rows.fingerprint)}.npy"
-            kept = np.load(file) if trainer.is_global_zero and file.is_file() else None
+            kept = _read(file) if trainer.is_global_zero else None
             kept = trainer.strategy.broadcast(kept)  # the cache of another machine may have none
             missing = _missing(_seen(trainer, data) if training else range(len(rows)), kept)
             if missing:
@@ -85,7 +85,7 @@ def _computed(task: Any, network: Decoder, rows: Any, numbers: Sequence[int]) ->
     trainer = task.trainer
     rank_zero_info(f"the reference's log-probabilities of {len(numbers)} examples are computed, once")
     share = numbers[trainer.global_rank :: trainer.world_size]
-    step = max(1, trainer.datamodule.batch_size)
+    step = max(1, trainer.datamodule.batch_size // (trainer.accumulate_grad_batches * trainer.world_size))
     found = []
     for first in range(0, len(share), step):
         here = share[first : first + step]
@@ -102,6 +102,18 @@ def _computed(task: Any, network: Decoder, rows: Any, numbers: Sequence[int]) ->
     for rank, part in enumerate(shares):
         if part is not None:
             table[rank :: trainer.world_size] = part
+    return table
+
+
+def _read(file: Path) -> NDArray[np.float32] | None:
+    """A table of the cache, if it is there and whole."""
+    try:
+        table: NDArray[np.float32] = np.load(file)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, EOFError) as error:
+        rank_zero_warn(f"{file} is damaged ({error}): the reference's log-probabilities are computed anew")
+        return None
     return table
 
 

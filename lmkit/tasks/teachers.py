@@ -24,6 +24,25 @@ from lmkit.tasks.described import described
 from lmkit.tasks.kept_top_k import FORMAT, KeptTopK
 
 
+def found_teacher(named: str, kept: Mapping[str, str] | None, run: Path) -> Base:
+    """The teacher of a run, which goes on with the very one that it began with, whatever has taken its name since.
+
+    Args:
+        named: where it is, as the recipe says.
+        kept: what the checkpoint tells that the run goes on from; none where it begins.
+        run: the folder of that.
+
+    Raises:
+        UserError: it is gone, or has changed.
+    """
+    if not kept:
+        return base_at(start_from(named))
+    what = f"the run learns from the teacher that was in {kept['path']}"
+    if named != kept["named"]:
+        return began_with(kept, [start_from(named).path], what)
+    return began_with(kept, [*places_of(kept, run), Path(named)], what)
+
+
 class Teacher:
     """Tells of each token that is predicted what a network says of it.
 
@@ -81,14 +100,7 @@ class Teacher:
 
     def _found(self, task: Any) -> Base:
         """The teacher; of a run that goes on the very one that it began with, whatever has taken its name since."""
-        kept = self.known
-        if kept is None:
-            return base_at(start_from(self.path))
-        what = f"the run learns from the teacher that was in {kept['path']}"
-        if self.path != kept["named"]:
-            return began_with(kept, [start_from(self.path).path], what)
-        places = places_of(kept, Path(task.trainer.default_root_dir))
-        return began_with(kept, [*places, Path(self.path)], what)
+        return found_teacher(self.path, self.known, Path(task.trainer.default_root_dir))
 
     def network(self, task: Any) -> Decoder:
         """The network, on the device and in the precision of the run, read when it is first needed.

@@ -11,10 +11,10 @@ from lmkit.transforms.transform import Transform
 
 class LearningRate(Transform):
     """Multiplies the optimizer's learning rate, for all of the network that learns or for what patterns name (the head
-    that a classifier has beside it learns at the optimizer's own); listed behind what puts
-    it in or freezes the rest. Adapters want some ten times the rate at which all of a network would learn (Schulman
-    and Thinking Machines Lab 2025, LoRA Without Regret), whatever that is. LoRA is LoRA+ with a factor of 16 for
-    `*.lora_B.*` behind it (Hayou et al. 2024, arXiv:2402.12354).
+    that a classifier has beside it learns at the optimizer's own); listed behind what puts it in or freezes the rest.
+    Adapters want some ten times the rate at which all of a network would learn (Schulman and Thinking Machines Lab
+    2025, LoRA Without Regret), whatever that is. LoRA is LoRA+ with a factor of 16 for `*.lora_B.*` behind it (Hayou et
+    al. 2024, arXiv:2402.12354).
 
     Args:
         factor: by which it is multiplied; further ones multiply it again.

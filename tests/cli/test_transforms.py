@@ -134,9 +134,10 @@ def test_a_plugin_that_changes_the_network_is_trained_validated_and_rebuilt(run,
         assert "another model (model.transforms was " in errors
 
 
-def recipe(*transforms):
+def recipe(*transforms, task="lmkit.tasks.Pretraining"):
     done = [{"class_path": f"lmkit.transforms.{name}", "init_args": options} for name, options in transforms]
-    return {"init_args": {"network": {"class_path": "Decoder"}, **({"transforms": done} if done else {})}}
+    options = {"network": {"class_path": "Decoder"}, **({"transforms": done} if done else {})}
+    return {"class_path": task, "init_args": options}
 
 
 FROZEN, OTHER, AGAIN = (("Freeze", {"names": [name], "but": None}) for name in ("a", "b", "a"))
@@ -162,6 +163,14 @@ def test_who_goes_on_needs_the_transforms_that_a_checkpoint_depends_on(kept, giv
         return
     with pytest.raises(UserError, match=message):
         check_same_model(recipe(*kept), recipe(*given), fitting)
+
+
+def test_a_run_goes_on_as_the_same_task_only():
+    kept, given = recipe(), recipe(task="Distillation")
+    check_same_model(kept, recipe(task="Pretraining"), fitting=True)
+    check_same_model(kept, given, fitting=False)
+    with pytest.raises(UserError, match="model was Pretraining and is Distillation"):
+        check_same_model(kept, given, fitting=True)
 
 
 def loss(name, **options):

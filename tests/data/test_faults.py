@@ -38,6 +38,7 @@ GOOD = talk(U, A)
 PAIR = {"prompt": "2 + 2?", "chosen": "4", "rejected": "5"}
 JUDGED = {"prompt": "2 + 2?", "completion": "4", "label": True}
 CALLED = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}
+WEIGHED = {"messages": [*talk(U)["messages"], {"role": "assistant", "content": "Yes", "weight": 0.5}]}
 
 BROKEN: list[tuple[type, dict[str, Any] | str, str]] = [
     (Conversation, talk(A, U), "message 1, the first but for the system's, is 'assistant': begin with the user"),
@@ -50,6 +51,7 @@ BROKEN: list[tuple[type, dict[str, Any] | str, str]] = [
     (Conversation, talk(U, A, A), "messages 2 and 3 are both 'assistant': join them, or add what is lost"),
     (Conversation, talk(U, T, A), "message 2 is a tool's, after 'user': put the assistant's call before it"),
     (Conversation, talk(S, U), "the assistant says nothing, so that nothing is learned: add its answer"),
+    (Conversation, WEIGHED, "message 2 has the weight 0.5: give 0, not to learn it, or 1"),
     (Conversation, talk(), "the conversation is empty: give at least one message"),
     (Conversation, talk(U, ("assistant", None)), "message 2 (assistant) has the content None: give a text"),
     (Conversation, {"messages": [{"role": "user"}]}, "message 1 (user) has no content, but role: give a text"),

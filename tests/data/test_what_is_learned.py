@@ -121,6 +121,30 @@ def test_of_the_last_turn_all_is_learned(tmp_path, template, text, said):
     assert data.train.facts["bytes"] == len(data.train) * len(said.removesuffix("<|endoftext|>"))
 
 
+@pytest.mark.parametrize("text", [TWO, QWEN.replace("<|im_end|>", "{{ eos_token }}").replace("'{{", "{{")])
+@pytest.mark.parametrize("train_on", ["assistant", "last"])
+def test_an_answer_of_no_weight_is_not_learned(tmp_path, template, text, train_on):
+    def rows(first, last):
+        talk = [("one", first), ("two", 1), ("three", last)]
+        said = [message for answer, weight in talk for message in (user("and"), assistant(answer, weight=weight))]
+        return [{"messages": [user(f"{n}"), assistant("yes"), *said]} for n in range(20)]
+
+    def found(number, *weights):
+        folder = tmp_path / f"{number}"
+        folder.mkdir()
+        (said,) = learned(opened(Chat, folder, rows(*weights), template(text), train_on=train_on))
+        return [word for word in ("yes", "one", "two", "three") if word in said[0]]
+
+    everything = ["yes", "one", "two", "three"] if train_on == "assistant" else ["three"]
+    assert found(1, 1, None) == everything
+    assert found(2, 0, 1) == [word for word in everything if word != "one"]
+    if train_on == "assistant":
+        assert found(3, 0, 0) == ["yes", "two"]
+    else:
+        with pytest.raises(UserError, match="nothing of the conversation is learned"):
+            found(3, 1, 0)
+
+
 def marked(template, talk):
     text, spans = template.mark(talk)
     return [text[start:end] for start, end in spans]

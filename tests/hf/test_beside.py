@@ -111,6 +111,9 @@ def test_it_is_found_from_any_folder_and_where_both_have_moved(tmp_path, monkeyp
     shutil.move("plain", "other")
     path = Path("lora/checkpoints/last.ckpt").resolve()
     assert base_of(read(path), path, "other").path == Path("other/checkpoints/last.ckpt")
+    Path("other/checkpoints/last.ckpt").rename("kept.ckpt")
+    Path("other/checkpoints").rename("plain")  # a folder of that name, in which there are no weights
+    assert base_of(read(path), path, "kept.ckpt").path == Path("kept.ckpt")
     os.chdir(tmp_path)
 
 

@@ -16,9 +16,9 @@ from lmkit.network import Decoder
 from lmkit.tasks import PreferenceOptimization
 from lmkit.tasks.described import described
 from lmkit.tasks.references import AdaptersOff
-from lmkit.transforms import Freeze, LoRA
+from lmkit.transforms import Freeze, LearningRate, LoRA
 from tests.conftest import RECIPES
-from tests.tasks.conftest import drawn, write_rows
+from tests.tasks.conftest import QUICK, drawn, write_rows, write_start
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +82,23 @@ def test_what_is_frozen_of_an_adapter_stays_so_after_a_look_without_it():
     assert {name: parameter.requires_grad for name, parameter in task.network.named_parameters()} == before
 
 
+def test_a_router_that_adjusts_itself_is_no_reference(run, tmp_path):
+    pytest.importorskip("peft")
+    mixture = {"class_path": "MixtureOfExperts", "init_args": {"experts": 4, "router": "SigmoidRouter"}}
+    start = write_start(tmp_path / "mixture.ckpt", feed_forward=mixture)
+    options = [*QUICK, f"--model.init_from={start}", "--data.source=pairs.jsonl", "--model.transforms=[LoRA]"]
+    code, _, errors = run("fit", "-c", RECIPES / "dpo.yaml", *options, "--model.reference=AdaptersOff")
+    assert code == 2
+    assert "AdaptersOff leaves on what blocks.0.feed_forward.router adjusts after each step" in errors
+
+
+def test_how_a_network_learns_is_nothing_of_what_it_computes():
+    network = Decoder(40, 48, 16, 2, 2)
+    before = described(network)
+    LearningRate(10)(network)
+    assert described(network) == before
+
+
 @pytest.mark.slow
 def test_a_table_grows_by_what_further_runs_see(run, start, tmp_path, monkeypatch):
     monkeypatch.setenv("LMKIT_CACHE", str(tmp_path / "cache"))
@@ -104,7 +121,13 @@ def test_a_table_grows_by_what_further_runs_see(run, start, tmp_path, monkeypatc
     fit("--trainer.max_steps=2")
     assert (4, training[1]) in known()
     fit("--trainer.max_steps=1000", "--trainer.limit_train_batches=1", "--trainer.max_epochs=1")
-    assert all(count == size for count, size in known())
+    whole = known()
+    assert all(count == size for count, size in whole)
+    for file in (tmp_path / "cache/references").iterdir():
+        file.write_bytes(file.read_bytes()[:100])
+    with pytest.warns(UserWarning, match="is damaged .*: the reference's log-probabilities are computed anew"):
+        fit("--trainer.max_steps=1000", "--trainer.limit_train_batches=1", "--trainer.max_epochs=1")
+    assert known() == whole
 
 
 @pytest.mark.slow

@@ -105,7 +105,8 @@ class ChatEncoder:
         Args:
             messages: of the conversation.
             tools: that the assistant may call.
-            since: the number of messages at its beginning of which nothing is learned.
+            since: the number of messages at its beginning of which nothing is learned; nor is it of those that have a
+                `weight` of 0, as the data of OpenAI's fine-tuning says it.
 
         Raises:
             UserError: it is no conversation that the template can write, it spells a special token, or what is learned
@@ -113,10 +114,15 @@ class ChatEncoder:
         """
         check_spelling(messages, tools, self._special)
         text, spans = self.template.mark(messages, tools, False, self.bos, self.eos)
-        learned = spans[self._spans_of(messages[:since], tools, Marked(text, spans)) :] if since else spans
+        whole = Marked(text, spans)
+        first = self._spans_of(messages[:since], tools, whole) if since else 0
         rewritten = 0
         if not self.template.tells:  # each answer that is found has one span
-            rewritten = sum(message["role"] == "assistant" for message in messages[since:]) - len(learned)
+            rewritten = sum(message["role"] == "assistant" for message in messages[since:]) - len(spans[first:])
+        left = {number for number, message in enumerate(messages) if message.get("weight") == 0 and number}
+        places = {number: self._spans_of(messages[:number], tools, whole) for number in left | {n + 1 for n in left}}
+        dropped = {place for number in left for place in range(places[number], places[number + 1])}
+        learned = tuple(span for place, span in enumerate(spans) if place >= first and place not in dropped)
         return Lesson(text, learned, tuple(start for start, _ in spans), rewritten)
 
     def text(self, text: str) -> Lesson:

@@ -10,7 +10,8 @@ from lmkit.data.conversations.values import Conversation
 class OpenAIMessages(RowFormat):
     """Messages of `role` and `content`, and `tools`, as the chat API of OpenAI takes them.
 
-    Of a message all keys stay, such as `tool_calls`, `tool_call_id` or `name`.
+    Of a message all keys stay, such as `tool_calls`, `tool_call_id` or `name`; an answer whose `weight` is 0 is not
+    learned, as in the data of OpenAI's fine-tuning.
     """
 
     gives = Conversation

@@ -74,6 +74,10 @@ def _turns(messages: Messages, roles: Sequence[str]) -> None:
             raise UserError(f"message {number} is a tool's, after {short(before)}: put the assistant's call before it")
         if role != "tool" and not message.get("tool_calls") and _blank(message["content"]):
             raise UserError(f"message {number} ({role}) is empty: give it a text, or take it out")
+        if message.get("weight") not in (None, 0, 1):
+            raise UserError(
+                f"message {number} has the weight {short(message['weight'])}: give 0, not to learn it, or 1"
+            )
         spoken.add(role)
         before = role
     if "assistant" not in spoken:

@@ -140,8 +140,8 @@ def _is_held_out(group: str, fraction: float) -> bool:
 
 
 def _opening(value: Any) -> Any:
-    """What decides the side of a row that says nothing of its group: all that comes before the first answer, so that no
-    question is on both sides; of a text that is labelled, the text.
+    """What decides the side of a row that says nothing of its group: what is said before the first answer, but for the
+    system, so that no question is on both sides; of a text that is labelled, the text.
     """
     if isinstance(value, Labelled):
         return value.text
@@ -149,4 +149,4 @@ def _opening(value: Any) -> Any:
     if messages is None:
         return list(value)
     number = next((n for n, message in enumerate(messages) if message["role"] == "assistant"), len(messages))
-    return [*messages[:number]]
+    return [message for message in messages[:number] if message["role"] != "system"]

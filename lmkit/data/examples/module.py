@@ -5,7 +5,6 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
 from tokenizers import Tokenizer
 
@@ -78,6 +77,10 @@ class ExampleData(StreamedData):
             yield self.tokenizer.decode([i for i in ids if i not in self._encoder.stops]).encode()
 
 
+LOOKED_AT = 32
+"""Examples by which it is told whether answers end as they should."""
+
+
 class ConversationData(ExampleData):
     """Rows of examples that are made of conversations.
 
@@ -91,8 +94,8 @@ class ConversationData(ExampleData):
         """See `ExampleData`; warns where answers do not end by the token that ends a turn."""
         super().setup(stage)
         self.chat = self._encoder
-        learned = np.concatenate([piece.ids[piece.trained] for piece in self.train[0]])
-        if self.chat.stops[0] not in learned:
+        some = (piece for number in range(min(len(self.train), LOOKED_AT)) for piece in self.train[number])
+        if not any(self.chat.stops[0] in piece.ids[piece.trained] for piece in some):
             rank_zero_warn(
                 f"{self.chat.template.name} does not end what the assistant says by {self.chat.end_of_turn}, so that "
                 "the network will not learn to stop: name the token that it writes there by data.template.end_of_turn, "

@@ -23,7 +23,7 @@ PAST = 1000
 """The number of a row past the last one."""
 
 
-@check("rehearses", KIND, "build the network in build(), and say in hidden() how a row of tokens goes through it", True)
+@check("rehearses", KIND, "build the network in build(), and say in states() how a row of tokens goes through it", True)
 def rehearses(subject: Tasking) -> str | None:
     """Its network is built on the meta device before a run, and the FLOPs of a token are counted there."""
     task = subject.make()
