@@ -121,9 +121,9 @@ def test_of_the_last_turn_all_is_learned(tmp_path, template, text, said):
     assert data.train.facts["bytes"] == len(data.train) * len(said.removesuffix("<|endoftext|>"))
 
 
-@pytest.mark.parametrize("text", [TWO, QWEN.replace("<|im_end|>", "{{ eos_token }}").replace("'{{", "{{")])
+@pytest.mark.parametrize(("text", "end"), [(TWO, None), (QWEN, "<|im_end|>")])
 @pytest.mark.parametrize("train_on", ["assistant", "last"])
-def test_an_answer_of_no_weight_is_not_learned(tmp_path, template, text, train_on):
+def test_an_answer_of_no_weight_is_not_learned(tmp_path, template, text, end, train_on):
     def rows(first, last):
         talk = [("one", first), ("two", 1), ("three", last)]
         said = [message for answer, weight in talk for message in (user("and"), assistant(answer, weight=weight))]
@@ -132,7 +132,7 @@ def test_an_answer_of_no_weight_is_not_learned(tmp_path, template, text, train_o
     def found(number, *weights):
         folder = tmp_path / f"{number}"
         folder.mkdir()
-        (said,) = learned(opened(Chat, folder, rows(*weights), template(text), train_on=train_on))
+        (said,) = learned(opened(Chat, folder, rows(*weights), template(text, end_of_turn=end), train_on=train_on))
         return [word for word in ("yes", "one", "two", "three") if word in said[0]]
 
     everything = ["yes", "one", "two", "three"] if train_on == "assistant" else ["three"]

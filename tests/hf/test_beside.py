@@ -78,9 +78,9 @@ def test_any_method_is_rebuilt_exactly_merged_and_started_from(adapter, tmp_path
     further, _ = trained(tmp_path / "further", part("Freeze", names=["*"], but=["norm.*"]), init_from=path)
     with torch.no_grad():
         further.norm.weight.copy_(ours.norm.weight)
-    torch.testing.assert_close(logits(further), logits(ours), rtol=0, atol=1e-5)
+    torch.testing.assert_close(logits(further.double()), logits(ours.double()), rtol=0, atol=1e-5)
     merged = Checkpoint(path, merge=True)
-    torch.testing.assert_close(logits(merged.network), logits(ours), rtol=0, atol=1e-5)
+    torch.testing.assert_close(logits(merged.network.double()), logits(ours), rtol=0, atol=1e-5)
 
 
 def test_a_run_may_start_from_one_that_is_beside_a_base_itself(tmp_path):

@@ -49,7 +49,11 @@ def built(started):
         used = tokenizing.vocab_size_used(tokenizer)
         data = SimpleNamespace(tokenizer=tokenizer, vocab_size_used=used, context=T)
         task._trainer = SimpleNamespace(
-            datamodule=data, state=SimpleNamespace(fn=None), precision="32-true", precision_plugin=Precision()
+            datamodule=data,
+            state=SimpleNamespace(fn=None),
+            precision="32-true",
+            precision_plugin=Precision(),
+            default_root_dir=str(path.parent),
         )
         task.configure_model()
         task.on_fit_start()

@@ -119,10 +119,8 @@ class ChatEncoder:
         rewritten = 0
         if not self.template.tells:  # each answer that is found has one span
             rewritten = sum(message["role"] == "assistant" for message in messages[since:]) - len(spans[first:])
-        left = {number for number, message in enumerate(messages) if message.get("weight") == 0 and number}
-        places = {number: self._spans_of(messages[:number], tools, whole) for number in left | {n + 1 for n in left}}
-        dropped = {place for number in left for place in range(places[number], places[number + 1])}
-        learned = tuple(span for place, span in enumerate(spans) if place >= first and place not in dropped)
+        left = self._of_no_weight(messages, tools, whole)
+        learned = tuple(span for place, span in enumerate(spans) if place >= first and place not in left)
         return Lesson(text, learned, tuple(start for start, _ in spans), rewritten)
 
     def text(self, text: str) -> Lesson:
@@ -149,6 +147,21 @@ class ChatEncoder:
             Encoded(ids, _trained(places[:, 0], lesson.spans))
             for lesson, (ids, places) in zip(lessons, found, strict=True)
         ]
+
+    def _of_no_weight(self, messages: Messages, tools: Messages | None, whole: Marked) -> set[int]:
+        """Which spans of a conversation are of answers with a weight of 0.
+
+        Raises:
+            UserError: the template writes a beginning's otherwise.
+        """
+        answers = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
+        found: set[int] = set()
+        for number, following in zip(answers, [*answers[1:], None], strict=True):
+            if messages[number].get("weight") == 0:
+                first = self._spans_of(messages[:number], tools, whole)
+                last = len(whole.spans) if following is None else self._spans_of(messages[:following], tools, whole)
+                found.update(range(first, last))
+        return found
 
     def _spans_of(self, beginning: Messages, tools: Messages | None, whole: Marked) -> int:
         """How many spans of a conversation are of its beginning; a message may have none, or several.
