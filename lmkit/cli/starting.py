@@ -91,8 +91,8 @@ def take_teachers_tokenizer(config: Any, kept: Mapping[str, Any], run: Path) -> 
     """
     teacher, options = config.model.get("init_args", {}).get("teacher"), config.data.get("init_args", {})
     if isinstance(teacher, str) and options.get("tokenizer", "") is None:
-        found = found_teacher(teacher, kept.get(TEACHER), run)
-        options["tokenizer"] = str(_kept(start_from(found.path).tokenizer()))
+        place = found_teacher(teacher, kept[TEACHER], run).path if TEACHER in kept else teacher
+        options["tokenizer"] = str(_kept(start_from(place).tokenizer()))
 
 
 def _take_tokenizer(data: Any, start: Start) -> None:

@@ -195,6 +195,8 @@ def _learnable(encoded: Encoded) -> Encoded:
     """
     learned = np.flatnonzero(encoded.trained[1:])
     if not len(learned):
-        raise UserError("nothing of the conversation is learned: let the assistant say something")
+        raise UserError(
+            "nothing of the conversation is learned: let the assistant say something, not with a weight of 0"
+        )
     end = int(learned[-1]) + 2
     return Encoded(encoded.ids[:end], encoded.trained[:end])

@@ -4,7 +4,6 @@ What an adapter has learned is kept beside where it started, in checkpoints that
 """
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -180,14 +179,19 @@ def found_again(kept: Mapping[str, str], places: Iterable[Path], what: str, reme
         UserError: they are in none of these places, or no longer the same.
     """
     there = [place for place in dict.fromkeys(places) if place.exists()]
+    unreadable = []
     for place in there:
-        with suppress(UserError):  # what is there now need not be weights at all
+        try:
             start = start_from(place)
             if start.fingerprint() == kept["fingerprint"]:
                 return start
+        except UserError as error:  # another place may still have them
+            unreadable.append(error)
     gone = "" if Path(kept["path"]).exists() else ", which is gone"
     if not there:
         raise UserError(f"{what}{gone}: {remedy}")
+    if len(unreadable) == len(there):
+        raise UserError(f"{what}{gone}, but {unreadable[0]}") from unreadable[0]
     raise UserError(
         f"{what}{gone}, but {there[0]} holds other names, shapes or numbers now: put back what was there, or name "
         "where it is"

@@ -111,7 +111,7 @@ def _read(file: Path) -> NDArray[np.float32] | None:
         table: NDArray[np.float32] = np.load(file)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, EOFError) as error:
+    except (ValueError, EOFError) as error:
         rank_zero_warn(f"{file} is damaged ({error}): the reference's log-probabilities are computed anew")
         return None
     return table

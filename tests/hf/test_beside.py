@@ -112,8 +112,11 @@ def test_it_is_found_from_any_folder_and_where_both_have_moved(tmp_path, monkeyp
     path = Path("lora/checkpoints/last.ckpt").resolve()
     assert base_of(read(path), path, "other").path == Path("other/checkpoints/last.ckpt")
     Path("other/checkpoints/last.ckpt").rename("kept.ckpt")
-    Path("other/checkpoints").rename("plain")  # a folder of that name, in which there are no weights
+    Path("plain/checkpoints").mkdir(parents=True)
+    Path("plain/checkpoints/last.ckpt").write_text("which is no checkpoint any more")
     assert base_of(read(path), path, "kept.ckpt").path == Path("kept.ckpt")
+    with pytest.raises(UserError, match=r"beside .* only, which is gone, but .*plain/checkpoints/last\.ckpt"):
+        base_of(read(path), path)
     os.chdir(tmp_path)
 
 
