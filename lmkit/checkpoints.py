@@ -140,9 +140,21 @@ def find(where: str | Path, names: tuple[str, ...] = ("best", "last")) -> Path:
     if not first:
         wanted = " or ".join(f"checkpoints/{name}.ckpt" for name in names)
         below = sorted({path.parents[2] for path in where.glob("*/*/checkpoints/*.ckpt")}) if where.is_dir() else []
-        remedy = f"there is {', '.join(map(str, below))}" if below else "train one by `lmkit fit`, or correct it"
+        remedy = f"there is {', '.join(map(str, below))}" if below else _instead(where)
         raise UserError(f"no checkpoint at {where} (looked for {wanted} in it): {remedy}")
     return max(first, key=lambda path: path.stat().st_mtime)
+
+
+def _instead(folder: Path) -> str:
+    """What to do with a folder that holds no checkpoint."""
+    if (folder / "adapter_config.json").is_file():
+        return (
+            "it is an adapter of peft, which is no network by itself; give the run or checkpoint of its base, and for "
+            "`lmkit generate` or `chat` the adapter by --adapter; or merge it when its run is exported, by --merge"
+        )
+    if (folder / "config.json").is_file():
+        return f"it is a Hugging Face folder; take it in by `lmkit import {folder} NAME`, and give what that makes"
+    return "train one by `lmkit fit`, or correct it"
 
 
 def weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:

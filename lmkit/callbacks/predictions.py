@@ -11,7 +11,7 @@ from lmkit.tasks import Task
 
 
 class Predictions(Callback):
-    """Writes lines of JSON: as a rule one a row of text, with its loss in nats a token, number of tokens, and text.
+    """Writes lines of JSON, one or more for each row, in the order of the rows.
 
     Args:
         path: the file, written whole at the end.
@@ -19,7 +19,7 @@ class Predictions(Callback):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lines: list[str] = []
+        self._told: list[dict[str, Any]] = []
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuses several ranks.
@@ -42,12 +42,19 @@ class Predictions(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keeps what the task tells of a batch."""
-        told = pl_module.predictions(outputs, batch)
-        self._lines += [json.dumps(row, ensure_ascii=False) for row in told]
+        self._told += pl_module.predictions(outputs, batch, batch_idx)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the file."""
+        self._told.sort(key=lambda told: told.get("row", 0))
+        name = getattr(trainer.datamodule, "row_name", _numbered)  # type: ignore[attr-defined]
+        named = ({**told, "row": name(told["row"])} if "row" in told else told for told in self._told)
         partial = self.path.with_suffix(".partial")
-        partial.write_text("\n".join(self._lines) + "\n", encoding="utf-8")
+        with partial.open("w", encoding="utf-8") as file:
+            file.writelines(f"{json.dumps(told, ensure_ascii=False)}\n" for told in named)
         partial.replace(self.path)
-        print(f"{len(self._lines)} rows: {self.path}")
+        print(f"{len(self._told)} rows: {self.path}")
+
+
+def _numbered(row: int) -> str:
+    return f"row {row + 1}"

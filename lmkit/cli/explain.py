@@ -30,6 +30,8 @@ def explain(message: str, options: Iterable[str] = ()) -> str:
         return f"{key}: several classes are called {several[1]} ({paths}): rename one, or give its whole path"
     if required := re.search(r"arguments? (?:are|is) required: ([\w.]*\w(?:, [\w.]*\w)*)", text):
         return _missing(key, required[1].split(", "))
+    if more := re.search(r"[Uu]nrecognized arguments: (?!-)(\S+)", text):
+        return f"{more[1]} is one word too many: put an option's name before it, or leave it out"
     if unknown := re.search(r"[Uu]nrecognized arguments: (?:--)?([^ =]+)|does not accept option '([^']+)'", text):
         name = unknown[1] or unknown[2]
         within = key and "Problem with given class_path" in text
@@ -46,7 +48,10 @@ def explain(message: str, options: Iterable[str] = ()) -> str:
 def _missing(key: str, names: Sequence[str]) -> str:
     told = ", ".join(f"{key}.{name}" if key else name.split(".", 1)[-1] for name in names)
     if key in ("", "model", "model.network", "data") and re.search(r"\b(model|data)\b", told):
-        return f"{told} must be given: name a recipe, as in `--config recipes/gpt-small.yaml`"
+        return (
+            f"{told} must be given: name a recipe, as in `--config recipes/gpt-small.yaml` (before one of "
+            "recipes/adapters), or a network to start from, as in `--model.init_from=runs/gpt-small`"
+        )
     return f"{told} must be given: {f'add --{told}=...' if key else '`--help` after the command says how'}"
 
 

@@ -178,7 +178,8 @@ class CLI(LightningCLI):
         try:
             return super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, ValueError) as error:
-            raise UserError(f"the trainer cannot be made: {error}: correct its options, --trainer....") from error
+            said = str(error).rstrip(".")
+            raise UserError(f"the trainer cannot be made: {said}: correct its options, --trainer....") from error
 
     def instantiate_classes(self) -> None:
         """Makes task, data and trainer; a checkpoint's weights replace those to start with, or stand beside.
@@ -194,7 +195,7 @@ class CLI(LightningCLI):
     def fit(self, **kwargs: Any) -> None:
         """Trains; a run that ended before its first step leaves no folder."""
         start = time.perf_counter()
-        self.model.rehearse(self.config["fit"].trainer.max_steps)
+        self.model.rehearse(self.config["fit"].trainer.max_steps, self.datamodule)
         try:
             self.trainer.fit(**kwargs)
         except SystemExit as leaving:  # by which Lightning answers Ctrl-C

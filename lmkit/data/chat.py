@@ -93,6 +93,10 @@ class Chat(ConversationData):
         """Rows of whole conversations."""
         return PackedRows(store, self.context, self.end_of_document)
 
+    def rows_to_predict(self, store: ExampleStore) -> "PackedRows":
+        """Rows of one conversation each, in their order."""
+        return PackedRows(store, self.context, self.end_of_document, alone=True)
+
 
 class Turns(Maker):
     """Conversations as examples.
@@ -126,8 +130,11 @@ class Turns(Maker):
             (part,) = map(_learnable, encoder.encode([lesson]))
             if len(part.ids) - 1 <= self.context:
                 return Example([part], self._bytes(lesson, encoder), cut=True)
+        last = self.too_long == "cut" and self.train_on == "last"
+        why = ", and is not cut, since its last turn is what is learned (data.train_on)" if last else ""
         raise UserError(
-            f"the conversation has {len(whole.ids)} tokens, and a row takes {self.context}: give a longer data.context"
+            f"the conversation has {len(whole.ids)} tokens, and a row takes {self.context}{why}: give a longer "
+            "data.context"
         )
 
     def _lesson(self, encoder: ChatEncoder, messages: Messages, value: Conversation) -> Lesson:
@@ -150,16 +157,17 @@ class PackedRows:
         store: of the examples.
         context: tokens a row T.
         pad: the id that fills up; it has no target, and no example sees it.
+        alone: whether each example has a row to itself instead, in their order.
 
     Attributes:
         tokens: of all examples.
         filled: the share of the rows that they take.
     """
 
-    def __init__(self, store: ExampleStore, context: int, pad: int) -> None:
+    def __init__(self, store: ExampleStore, context: int, pad: int, alone: bool = False) -> None:
         self._store, self._context, self._pad = store, context, pad
         lengths = store.lengths[:, 0] - 1  # the last token is a target only
-        self._plan = best_fit(lengths.tolist(), context)
+        self._plan = [[number] for number in range(len(store))] if alone else best_fit(lengths.tolist(), context)
         self.tokens = int(lengths.sum())
         self.filled = self.tokens / max(len(self._plan) * context, 1)
 

@@ -5,10 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lmkit.data.examples.best_fit import best_fit
 from lmkit.data.examples.store import ExampleStore
+
+NO_CLASS = -1
+"""The number in place of its class for a text without a label, or with one that no text to train on has."""
 
 
 class LabelledTexts(NamedTuple):
@@ -19,12 +23,14 @@ class LabelledTexts(NamedTuple):
         documents: the text that each token belongs to, by its number in the row (B, T).
         ends: the last token of each text (N), by its place among all B T tokens.
         labels: the number of each text's class (N).
+        examples: the number of each text in the store (N).
     """
 
     inputs: Tensor
     documents: Tensor
     ends: Tensor
     labels: Tensor
+    examples: Tensor
 
 
 class LabelledRows:
@@ -32,6 +38,7 @@ class LabelledRows:
 
     Args:
         store: of the texts.
+        texts: the numbers of those that are read.
         context: tokens a row T.
         pad: the id that fills up; no text sees it.
 
@@ -40,10 +47,10 @@ class LabelledRows:
         filled: the share of the rows that they take.
     """
 
-    def __init__(self, store: ExampleStore, context: int, pad: int) -> None:
+    def __init__(self, store: ExampleStore, texts: NDArray[np.int64], context: int, pad: int) -> None:
         self._store, self._context, self._pad = store, context, pad
-        lengths = store.lengths[:, 0]
-        self._plan = best_fit(lengths.tolist(), context)
+        lengths = store.lengths[texts, 0]
+        self._plan = [texts[row].tolist() for row in best_fit(lengths.tolist(), context)]
         self.tokens = int(lengths.sum())
         self.filled = self.tokens / max(len(self._plan) * context, 1)
 
@@ -56,7 +63,7 @@ class LabelledRows:
         plans = [self._plan[index] if index < len(self) else [] for index in indices]
         inputs = np.full((len(plans), self._context), self._pad, np.int64)
         documents = np.zeros_like(inputs)
-        ends, labels = list[int](), list[int]()
+        ends, examples = list[int](), list[int]()
         for row, texts in enumerate(plans):
             start = 0
             for number, text in enumerate(texts):
@@ -64,8 +71,9 @@ class LabelledRows:
                 end = start + len(piece.ids)
                 inputs[row, start:end], documents[row, start:end] = piece.ids, number
                 ends.append(row * self._context + end - 1)
-                labels.append(int(self._store.numbers[text, 0]))
+                examples.append(text)
                 start = end
             documents[row, start:] = len(texts)
-        parts = (inputs, documents, np.array(ends, np.int64), np.array(labels, np.int64))
-        return LabelledTexts(*map(torch.from_numpy, parts))
+        read = np.array(examples, np.int64)
+        labels = self._store.numbers[read, 0].astype(np.int64)
+        return LabelledTexts(*map(torch.from_numpy, (inputs, documents, np.array(ends, np.int64), labels, read)))

@@ -93,7 +93,9 @@ def export(
         if checkpoint.adapter:
             _write_card(base, replace(facts, training={}, evaluation={}, data={}, recipe=None))  # of the adapter's run
             network, state = checkpoint.adapted()
-            write_adapter(part, state, checkpoint.transforms, written.rules, base=BASE)
+            write_adapter(part, state, checkpoint.transforms, written.rules, base=str(out / BASE))
+            files = of_any_class(checkpoint.files) if remark else checkpoint.files
+            write(part, replace(files, generation={}))  # so that it chats beside another copy of its base
             receipt = _compared(checkpoint, base, network, written.family, adapter=part)
             facts = replace(facts, receipt=receipt, base=BASE, parameters=count(network))
         _write_card(part, facts)

@@ -15,7 +15,7 @@ from lmkit.hf.heads import check_writes
 from lmkit.hf.more_tokens import with_new_rows
 from lmkit.hf.stacking import stacked, widest
 from lmkit.hf.start import FromCheckpoint, base_of
-from lmkit.hf.start_kind import check_same
+from lmkit.hf.start_kind import check_numbers, check_same
 from lmkit.layers.weights import fill
 from lmkit.network import Network
 from lmkit.registry import load_plugins
@@ -56,6 +56,7 @@ def rebuild(path: str | Path, plugins: tuple[str, ...] = (), adapters: Sequence[
         network, kept = _with_adapters(base, plugins, adapters), widest(base, adapters)
     else:
         network = _as_trained(held, Path(path))
+    check_numbers(network, Path(path))
     end = kept["end_of_document"]
     return Rebuilt(network.eval(), for_raw_text(Tokenizer.from_str(kept["tokenizer"]), end), end)
 

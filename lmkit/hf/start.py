@@ -156,7 +156,7 @@ def base_of(held: Mapping[str, Any], path: Path, other: str | None = None) -> St
     places = [*places_of(kept, checkpoints.folder_of(path)), *([Path(other)] if other else [])]
     remedy = (
         "put it back, or say where it is, by --model.init_from of a fit or as BASE of `lmkit generate BASE --adapter "
-        f"{path}`"
+        f"{path}`, or chat"
     )
     return found_again(kept, places, f"{path} holds what was learned beside {kept['path']} only", remedy)
 

@@ -76,3 +76,17 @@ def check_same(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: P
                 f"the network cannot start from {path}, which is of another one: its {name} is {one}, there it is "
                 f"{other}: leave out what changes model.network, or start from another"
             )
+
+
+def check_numbers(network: nn.Module, path: Path) -> None:
+    """Looks whether all weights that were read are numbers.
+
+    Raises:
+        UserError: some are infinite or none (NaN), as where a run has diverged.
+    """
+    for name, tensor in network.state_dict().items():
+        if tensor.is_floating_point() and not tensor.is_meta and not tensor.isfinite().all():
+            raise UserError(
+                f"{path} holds weights that are infinite or no numbers (NaN), such as {name}: it was written by a run "
+                "that diverged, or is damaged; give an earlier checkpoint, or another"
+            )

@@ -108,7 +108,16 @@ def check_data(network: Network, data: Any, ids_needed: int) -> None:
             f"the tokenizer has {data.vocab_size_used} token ids{needs}, but the network has vocab_size "
             f"{network.vocab_size}: set model.network.vocab_size to at least {ids_needed}"
         )
-    if data.context > network.context:
+    check_rows(network, data)
+
+
+def check_rows(network: Network, data: Any) -> None:
+    """Compares the tokens of a row with those that a network reads.
+
+    Raises:
+        UserError: the rows are longer.
+    """
+    if getattr(data, "context", 0) > network.context:
         raise UserError(
             f"rows of data are {data.context} tokens long, but the network has context {network.context}: "
             f"set model.network.context to at least {data.context}, or data.context lower"

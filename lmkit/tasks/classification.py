@@ -12,7 +12,7 @@ from torch.optim import AdamW, Optimizer
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
-from lmkit.data.labelled_texts import LabelledTexts
+from lmkit.data.labelled_texts import NO_CLASS, LabelledTexts
 from lmkit.errors import UserError
 from lmkit.layers.weights import Linear
 from lmkit.losses.chunks import wide
@@ -99,13 +99,17 @@ class Classification(Task):
         """The probabilities of the classes of each text (N, classes)."""
         return self.scores(batch).softmax(1)
 
-    def predictions(self, outputs: Tensor, batch: LabelledTexts) -> Iterator[dict[str, Any]]:
-        """Of each text its label, the class that it is taken for, the probabilities of all classes, and the text."""
-        for probabilities, label, end in zip(outputs.tolist(), batch.labels.tolist(), batch.ends.tolist(), strict=True):
+    def predictions(self, outputs: Tensor, batch: LabelledTexts, number: int) -> Iterator[dict[str, Any]]:
+        """Of each text its row, its class by its label (none where that is no class), the class that it is taken for,
+        the probabilities of all classes, and the text.
+        """
+        told = zip(outputs.tolist(), batch.labels.tolist(), batch.ends.tolist(), batch.examples.tolist(), strict=True)
+        for probabilities, label, end, example in told:
             row, place = divmod(end, batch.inputs.size(1))
             ids = batch.inputs[row, batch.documents[row] == batch.documents[row, place]]
             yield {
-                "label": self.classes[label],
+                "row": example,
+                "label": None if label == NO_CLASS else self.classes[label],
                 "predicted": self.classes[max(range(len(probabilities)), key=probabilities.__getitem__)],
                 "probabilities": dict(zip(self.classes, probabilities, strict=True)),
                 "text": self.tokenizer.decode(ids[1:-1].tolist()),

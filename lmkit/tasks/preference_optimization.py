@@ -13,7 +13,7 @@ from lmkit.data.examples.trees import Trees
 from lmkit.errors import UserError
 from lmkit.hf.start import places_of, start_from
 from lmkit.losses import DPO, Completions, PreferenceLoss, chunked_log_probabilities
-from lmkit.network import Decoder
+from lmkit.network import Decoder, Network
 from lmkit.optim import Schedule, WarmupCosine
 from lmkit.tasks.beside import Base, base_at, began_with
 from lmkit.tasks.checks import check_chunk
@@ -89,10 +89,20 @@ class PreferenceOptimization(Task):
 
     def on_fit_start(self) -> None:
         """Looks whether loss and data fit each other, and has the reference be at hand."""
-        check_preferences(self.preference_loss, self._datamodule)
+        self.check_suits(self._datamodule)
         if self.preference_loss.needs_reference:
             self._begun = self._found()
             self._reference.begin(self)
+
+    def check_suits(self, data: Any) -> None:
+        """See `Task`; loss and data have to fit each other too."""
+        super().check_suits(data)
+        check_preferences(self.preference_loss, data)
+
+    def check_network(self, network: Network) -> None:
+        """See `Task`; the reference may need something of it."""
+        if self.preference_loss.needs_reference:
+            self._reference.check(network, self.transforms)
 
     @property
     def reference_key(self) -> str | None:
@@ -152,8 +162,8 @@ class PreferenceOptimization(Task):
         """For each completion its log-probability in nats and its number of tokens (C, 2)."""
         return torch.stack([part.float() for part in self.log_probabilities(self.network, batch)], dim=1)
 
-    def predictions(self, outputs: Tensor, batch: Trees) -> Iterator[dict[str, Any]]:
-        """Of each completion its role, log-probability in nats, number of tokens, and text."""
+    def predictions(self, outputs: Tensor, batch: Trees, number: int) -> Iterator[dict[str, Any]]:
+        """Of each completion its row, role, log-probability in nats, number of tokens, prompt, and text."""
         sums, tokens = outputs.T.tolist()
         return tell_completions(batch, self.tokenizer, log_probability=sums, tokens=[*map(int, tokens)])
 

@@ -1,7 +1,7 @@
 """The reference of a preference loss: what the network was before, by which the loss tells how far it has moved."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,13 +12,24 @@ from lmkit.data.examples.trees import Trees
 from lmkit.errors import UserError
 from lmkit.layers import Regulated
 from lmkit.network import Decoder
-from lmkit.transforms import Adapter
+from lmkit.transforms import Adapter, Transform
 
 
 class Reference(ABC):
     """A kind: where the log-probabilities of the reference come from. What a class keeps is no part of the task, so
     that no checkpoint has it.
     """
+
+    def check(self, network: nn.Module, transforms: Sequence[Transform]) -> None:  # noqa: B027 (most take any)
+        """Looks whether a network can be compared so, which may be on the meta device.
+
+        Args:
+            network: transformed.
+            transforms: what was done to it.
+
+        Raises:
+            UserError: it cannot.
+        """
 
     @abstractmethod
     def begin(self, task: Any) -> None:
@@ -36,19 +47,23 @@ class Reference(ABC):
 class AdaptersOff(Reference):
     """The network with its adapters switched off: no second network, but a second forward in each step."""
 
-    def begin(self, task: Any) -> None:
+    def check(self, network: nn.Module, transforms: Sequence[Transform]) -> None:
         """See `Reference`."""
-        if not any(hasattr(module, "base_layer") for module in task.network.modules()):
+        if not any(hasattr(module, "base_layer") for module in network.modules()):
             raise UserError("AdaptersOff needs a network with adapters: add LoRA to model.transforms, or take Stored")
-        if any(isinstance(transform, Adapter) and transform.also for transform in task.transforms):
+        if any(isinstance(transform, Adapter) and transform.also for transform in transforms):
             raise UserError(
                 "AdaptersOff leaves on what an adapter's `also` has learned, so that it is no reference: take Stored"
             )
-        if adjusted := [name for name, module in task.network.named_modules() if _adjusts_itself(module)]:
+        if adjusted := [name for name, module in network.named_modules() if _adjusts_itself(module)]:
             raise UserError(
                 f"AdaptersOff leaves on what {adjusted[0]} adjusts after each step, so that it is no reference: take "
                 "Stored"
             )
+
+    def begin(self, task: Any) -> None:
+        """See `Reference`."""
+        self.check(task.network, task.transforms)
 
     @torch.no_grad()
     def sums(self, task: Any, trees: Trees) -> Tensor:

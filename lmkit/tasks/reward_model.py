@@ -64,9 +64,14 @@ class RewardModel(Task):
         self.head = Linear(self.network.dim, 1, std=1 / math.sqrt(self.network.dim + 1))
         take_head(self)
 
+    def check_suits(self, data: Any) -> None:
+        """See `Task`; it has to have pairs."""
+        super().check_suits(data)
+        check_pairs(self, data)
+
     def on_fit_start(self) -> None:
         """Looks whether the data has pairs."""
-        check_pairs(self, self._datamodule)
+        self.check_suits(self._datamodule)
 
     on_validation_start = on_test_start = on_fit_start
 
@@ -95,6 +100,6 @@ class RewardModel(Task):
         """The reward of each completion (C)."""
         return self.rewards(batch)
 
-    def predictions(self, outputs: Tensor, batch: Trees) -> Iterator[dict[str, Any]]:
-        """Of each completion its role, its reward, and its text."""
+    def predictions(self, outputs: Tensor, batch: Trees, number: int) -> Iterator[dict[str, Any]]:
+        """Of each completion its row, role, reward, prompt, and text."""
         return tell_completions(batch, self.tokenizer, reward=outputs.tolist())

@@ -16,10 +16,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from lmkit.checkpoints import LOSS
 from lmkit.errors import UserError
 from lmkit.hf.start import start_from
+from lmkit.hf.start_kind import check_numbers
 from lmkit.network import Network
 from lmkit.optim import Schedule, WarmupCosine
 from lmkit.tasks.beside import Base, base_for, check_base, keep_learned, names_of_base
-from lmkit.tasks.checks import check_data, check_trainer, rehearse
+from lmkit.tasks.checks import check_data, check_rows, check_trainer, rehearse
 from lmkit.tasks.compiling import compile_blocks
 from lmkit.tasks.described import as_recipe
 from lmkit.tasks.fitting import check_batches
@@ -78,7 +79,9 @@ class Task(Steps):
         """A network, filled from a start if there is one, and transformed."""
         network = self._network()
         if start is not None:
-            start_from(start).load_into(network)
+            given = start_from(start)
+            given.load_into(network)
+            check_numbers(network, given.path)
         return self._transformed(network)
 
     def made_of(self) -> dict[str, Any]:
@@ -95,16 +98,41 @@ class Task(Steps):
         """Token ids that the network must know."""
         return data.vocab_size_used
 
-    def rehearse(self, steps: int) -> None:
+    def rehearse(self, steps: int, data: Any = None) -> None:
         """Builds the schedule, and the network on the meta device, to find mistakes before any data is prepared.
 
         Args:
             steps: optimizer steps of the run.
+            data: what it is to learn from, if that is known.
 
         Raises:
             UserError: something in them does not fit.
         """
-        rehearse(self._make, self._schedule, steps, lambda network: self.states(network, _row(network.context)))
+        if data is not None:
+            self.check_suits(data)
+
+        def run(network: Network) -> None:
+            self.states(network, _row(network.context))
+            self.check_network(network)
+            if data is not None:
+                check_rows(network, data)
+
+        rehearse(self._make, self._schedule, steps, run)
+
+    def check_suits(self, data: Any) -> None:
+        """Looks whether the task can learn from data, which need not be prepared.
+
+        Raises:
+            UserError: it cannot.
+        """
+        check_batches(self, data)
+
+    def check_network(self, network: Network) -> None:
+        """Looks whether the task can train a network, which may be on the meta device.
+
+        Raises:
+            UserError: it cannot.
+        """
 
     def configure_model(self) -> None:
         """Builds and transforms the network, on the device and in the dtype that the strategy asks for; compiles it."""
@@ -159,9 +187,18 @@ class Task(Steps):
         """
         check_base(checkpoint, self._base)
 
-    def predictions(self, outputs: Any, batch: Any) -> Iterator[dict[str, Any]]:
-        """What `lmkit predict` writes, a line each, of a batch that `predict_step` has given its outputs for."""
-        return tell_rows(outputs, batch, self.tokenizer)
+    def predictions(self, outputs: Any, batch: Any, number: int) -> Iterator[dict[str, Any]]:
+        """What `lmkit predict` writes, a line each, of a batch that `predict_step` has given its outputs for.
+
+        Args:
+            outputs: of `predict_step`.
+            batch: it is of.
+            number: of that batch.
+
+        Returns:
+            As `row`, if told, the number of a row, by which lines are put in order, and in whose place its name comes.
+        """
+        return tell_rows(outputs, batch, number, self.tokenizer)
 
     @property
     def tokenizer(self) -> Tokenizer:

@@ -36,15 +36,17 @@ def row_losses(network: Network, hidden: Tensor, targets: Tensor, chunk: int) ->
     return torch.stack([torch.stack([x.float() for x in token_loss(network, *row, chunk)]) for row in rows])
 
 
-def tell_rows(losses: Tensor, batch: Batch, tokenizer: Tokenizer) -> Iterator[dict[str, Any]]:
-    """Of each row that has targets its loss in nats a token, its number of tokens, and their text.
+def tell_rows(losses: Tensor, batch: Batch, number: int, tokenizer: Tokenizer) -> Iterator[dict[str, Any]]:
+    """Of each row that has targets its number, its loss in nats a token, how many tokens that is of, and their text.
 
     Args:
         losses: as of `row_losses` (B, 2).
         batch: the rows.
+        number: of the batch, which tells those of its rows.
         tokenizer: decodes them.
     """
-    for (loss, count), targets in zip(losses.tolist(), batch.targets.tolist(), strict=True):
+    rows = zip(losses.tolist(), batch.targets.tolist(), strict=True)
+    for row, ((loss, count), targets) in enumerate(rows, number * len(losses)):
         if count:
             text = tokenizer.decode([token for token in targets if token != IGNORE])
-            yield {"loss": loss / count, "tokens": int(count), "text": text}
+            yield {"row": row, "loss": loss / count, "tokens": int(count), "text": text}

@@ -10,8 +10,8 @@ from lmkit.data.examples.roles import CHOSEN, MISMATCHED, REJECTED
 from lmkit.data.examples.trees import Trees, apart
 from lmkit.network import Decoder, follows_branches
 
-NAMES = {CHOSEN: "chosen", REJECTED: "rejected", MISMATCHED: "mismatched"}
-"""Of the roles."""
+NAMES = {CHOSEN: "chosen", REJECTED: "rejected"}
+"""Of the roles of a prompt's own completions."""
 
 
 def read_trees(network: Decoder, trees: Trees) -> tuple[Tensor, Trees]:
@@ -25,7 +25,7 @@ def read_trees(network: Decoder, trees: Trees) -> tuple[Tensor, Trees]:
 
 
 def tell_completions(trees: Trees, tokenizer: Tokenizer, **figures: Sequence[float]) -> Iterator[dict[str, Any]]:
-    """Of each completion its role, its figures, and its text.
+    """Of each completion its row, its role, its figures, its prompt, and its text; but of none to another prompt.
 
     Args:
         trees: the completions (C).
@@ -33,5 +33,13 @@ def tell_completions(trees: Trees, tokenizer: Tokenizer, **figures: Sequence[flo
         figures: by name, one for each completion.
     """
     for owner, role in enumerate(trees.roles.tolist()):
-        text = tokenizer.decode(trees.targets[trees.owners == owner].tolist())
-        yield {"role": NAMES[role], **{name: values[owner] for name, values in figures.items()}, "text": text}
+        if role == MISMATCHED:
+            continue
+        prompt = trees.inputs[(trees.documents == trees.prompts[owner]) & (trees.branches == 0)]
+        yield {
+            "row": int(trees.examples[owner]),
+            "role": NAMES[role],
+            **{name: values[owner] for name, values in figures.items()},
+            "prompt": tokenizer.decode(prompt.tolist()).strip(),
+            "text": tokenizer.decode(trees.targets[trees.owners == owner].tolist()).strip(),
+        }

@@ -94,7 +94,7 @@ class _ToyLabels(_ToyExamples):
 
     def rows(self, store: Any) -> LabelledRows:
         """Rows of whole texts."""
-        return LabelledRows(store, CONTEXT, self.end_of_document)
+        return LabelledRows(store, np.arange(len(store)), CONTEXT, self.end_of_document)
 
 
 class _Texts:

@@ -56,6 +56,24 @@ def test_what_is_too_long_is_cut_by_whole_turns_or_dropped(tmp_path, too_long):
     assert any("a row takes 32" in line for line in data.train.facts["faults"]) == (too_long == "drop")
 
 
+def test_what_is_learned_of_the_last_turn_only_is_not_cut(tmp_path):
+    talks = [[f"ask {n}", f"say {n}", "more", "and more " * (90 if n == 3 else 1)] for n in range(10)]
+    (said,) = opened(written(tmp_path, talks), train_on="last", context=48).train.facts["faults"]
+    assert "is not cut, since its last turn is what is learned (data.train_on): give a longer data.context" in said
+
+
+def test_predict_reads_each_conversation_by_itself(tmp_path):
+    talks = [[f"ask {n}", f"say {n}"] for n in range(40)]
+    data = opened(written(tmp_path, talks))
+    assert len(data.rows(data.validation)) < len(data.validation)
+    data.setup("predict")
+    rows = [row for batch in data.predict_dataloader() for row in zip(*batch, strict=True)][: len(data.validation)]
+    for number, (inputs, targets, _) in enumerate(rows):
+        place = int(data.row_name(number).rpartition(" ")[2]) - 1
+        assert data.tokenizer.decode(inputs.tolist()).startswith(f"User: ask {place}\nAssistant: say {place}")
+        assert data.tokenizer.decode(targets[targets >= 0].tolist()) == f" say {place}"
+
+
 def test_a_question_is_on_one_side(tmp_path):
     talks = [[f"ask {n % 7}", f"say {n}"] for n in range(70)]
     data = opened(written(tmp_path, talks))

@@ -91,7 +91,7 @@ BROKEN: list[tuple[type, dict[str, Any] | str, str]] = [
     (Judged, JUDGED | {"completion": " "}, "of the prompt with completion, message 2 (assistant) is empty"),
     (Labelled, {"text": "", "label": 1}, "text is empty: give one, or take the row out"),
     (Labelled, {"text": None, "label": 1}, "text is None: give a text"),
-    (Labelled, {"text": "Hi", "label": None}, "label is None: give a word or a whole number"),
+    (Labelled, {"text": "Hi", "label": [1]}, "label is [1]: give a word or a whole number"),
     (Labelled, {"text": "Hi", "label": 0.5}, "label is 0.5: give a word or a whole number"),
 ]
 SHARED_BROKEN = [

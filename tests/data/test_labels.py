@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from lmkit.data.labelled_texts import NO_CLASS
 from lmkit.data.labels import Labels
 from lmkit.errors import UserError
 
@@ -68,15 +69,41 @@ def test_every_text_is_once_in_a_row_with_its_class(rows, tmp_path, too_long):
     assert (past.inputs.shape, past.ends.numel()) == ((2, 24), 0)
 
 
-def test_a_label_that_training_has_not_seen_is_a_fault(rows, tmp_path):
+def test_what_has_no_class_is_predicted_but_not_measured(rows, tmp_path):
     path = written(tmp_path / "rows.jsonl", rows)
-    other = written(tmp_path / "other.jsonl", [*rows[:3], {"text": "Who?", "label": "odd"}])
-    data = opened(path, other)
-    assert len(data.validation) == 3
+    odd = [{"text": "Who?", "label": "odd"}, {"text": "And who else?"}, {"text": "What?", "label": None}]
+    told = r"3 of 6 texts to measure on are of none of the classes: without a label \(2\), odd \(1\); only"
+    with pytest.warns(UserWarning, match=told):
+        data = opened(path, written(tmp_path / "other.jsonl", [*odd, *rows[:3]]))
+    measured = data.rows(data.validation)
+    assert sorted(read(data, measured.batch(range(len(measured))))) == sorted(
+        (row["text"], str(row["label"])) for row in rows[:3]
+    )
+    data.setup("predict")
+    batches = [*data.predict_dataloader()]
+    found = {
+        number: label
+        for batch in batches
+        for number, label in zip(batch.examples.tolist(), batch.labels.tolist(), strict=True)
+    }
+    assert sorted(found) == [*range(6)]
+    assert [found[number] for number in range(3)] == [NO_CLASS] * 3
+    assert data.row_name(4).endswith("other.jsonl, row 5")
+    with pytest.raises(UserError, match=r"3 of 3 texts .* give data.validation_source rows whose label is 3 or ham or"):
+        opened(path, written(tmp_path / "odd.jsonl", odd))
+
+
+def test_without_a_label_nothing_is_learned(rows, tmp_path):
+    bare = [{"text": f"Who are you, {n}?"} for n in range(40)]
+    path = written(tmp_path / "rows.jsonl", [*bare, *rows])
+    data = opened(path)
     (said,) = data.train.facts["faults"]
-    assert said.endswith("row 4: no row to train on has its label 'odd': there are 3, ham, spam")
-    with pytest.raises(UserError, match="row 4: no row to train on has its label 'odd'"):
-        opened(path, other, strict=True)
+    assert "it has no label: give one" in said
+    assert len(data.rows(data.train)._store) < len(rows)
+    with pytest.raises(UserError, match="it has no label"):
+        opened(path, strict=True)
+    with pytest.raises(UserError, match=r"all rows to train on have no label: .* name the label by columns"):
+        opened(written(tmp_path / "bare.jsonl", bare))
 
 
 def test_a_text_that_spells_a_special_token_is_a_fault(rows, tmp_path):

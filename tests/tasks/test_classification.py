@@ -45,8 +45,8 @@ def drawn():
             inputs[row, start:stop], documents[row, start:stop] = text, number
             ends.append(row * T + stop - 1)
             start = stop
-    labels = torch.tensor([0, 1, 1, 2, 0])
-    return [text for row in texts for text in row], LabelledTexts(inputs, documents, torch.tensor(ends), labels)
+    parts = torch.tensor(ends), torch.tensor([0, 1, 1, 2, 0]), torch.arange(5)
+    return [text for row in texts for text in row], LabelledTexts(inputs, documents, *parts)
 
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
@@ -58,7 +58,7 @@ def test_a_class_is_read_off_the_last_token_of_a_text_alone(double, network):
     loss, count = task.loss(batch)
     assert int(count) == 5
     torch.testing.assert_close(loss, -wanted.log_softmax(1)[torch.arange(5), batch.labels].sum())
-    empty = LabelledTexts(batch.inputs, batch.documents, batch.ends[:0], batch.labels[:0])
+    empty = LabelledTexts(batch.inputs, batch.documents, *(part[:0] for part in batch[2:]))
     assert [part.item() for part in task.loss(empty)] == [0.0, 0]
     assert [part.item() for part in task.eval().loss(empty)] == [0.0, 0]
 
@@ -93,12 +93,17 @@ def test_a_run_learns_the_classes_and_tells_of_each_text(run, start, labelled):
     assert code == 0, errors
     assert "accuracy         100.0%" in out
     assert "macro F1         100.0%" in out
-    code, out, errors = run("predict", *command, "--ckpt_path", "best")
+    words = ["dog", "tree", "cat", "tree", "cat", "dog"] * 4
+    asked = [{"text": f"the {word} {n} sat", **({"label": word} if n % 2 else {})} for n, word in enumerate(words)]
+    Path("asked.jsonl").write_text("\n".join(map(json.dumps, asked)))
+    code, out, errors = run("predict", *command, "--ckpt_path", "best", "--data.validation_source=asked.jsonl")
     assert code == 0, errors
     told = [json.loads(line) for line in Path("runs/classify/version_0/predictions.jsonl").read_text().splitlines()]
-    assert len(told) > 20
+    assert [row["text"] for row in told] == [row["text"] for row in asked]
+    assert [row["row"] for row in told] == [f"asked.jsonl, row {n}" for n in range(1, 25)]
+    assert [row["label"] for row in told] == [row.get("label") for row in asked]
     for row in told:
-        assert row["text"].split()[1] == row["label"] == row["predicted"]
+        assert row["text"].split()[1] == row["predicted"]
         assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
         assert max(row["probabilities"], key=row["probabilities"].get) == row["predicted"]
 
@@ -134,4 +139,4 @@ def test_a_checkpoint_of_other_classes_and_a_run_that_goes_on(run, start, labell
     own = ["--data.source=labels.jsonl", "--data.validation_source=other.jsonl"]
     code, _, errors = run("validate", *command, *own, "--name=part", "--ckpt_path=best")
     assert code == 0, errors
-    assert "no row to train on has its label 'mat'" in errors
+    assert "60 of 180 texts to measure on are of none of the classes: mat (60)" in errors

@@ -179,13 +179,17 @@ def test_a_table_is_computed_anew_where_the_code_of_a_plugin_has_changed(run, st
 
 def test_a_loss_that_does_not_fit_the_data_is_told_before_training(run, start):
     def told(recipe, *options):
-        code, _, errors = run("fit", "-c", RECIPES / f"{recipe}.yaml", *start, "--data.source=pairs.jsonl", *options)
+        """What is said where the data is not even looked for."""
+        code, _, errors = run("fit", "-c", RECIPES / f"{recipe}.yaml", *start, "--data.source=none.jsonl", *options)
         assert code == 2
         return errors.splitlines()[-1]
 
     assert "DPO compares the two answers of a pair, but Judgements" in told("kto", "--model.preference_loss=DPO")
     assert "KTO needs answers to other prompts too, which Preferences" in told("dpo", "--model.preference_loss=KTO")
-    said = told("sft", "--data=Preferences", "--data.source=pairs.jsonl")
+    assert "AdaptersOff needs a network with adapters" in told("dpo", "--model.reference=AdaptersOff")
+    assert "RewardModel compares the two answers of a pair, but Judgements" in told("reward", "--data=Judgements")
+    assert "but the network has context" in told("dpo", "--data.context=4096")
+    said = told("sft", "--data=Preferences", "--data.source=none.jsonl")
     assert "SFT learns from Batch, but Preferences gives Trees: set data to Chat or Text" in said
     assert not [*Path().glob("runs/*/*")]
 

@@ -74,6 +74,11 @@ def test_a_run_learns_goes_on_and_tells_of_each_answer(run, start):
     assert code == 0, errors
     told = [json.loads(line) for line in Path("runs/reward/version_0/predictions.jsonl").read_text().splitlines()]
     assert [row["role"] for row in told] == ["chosen", "rejected"] * (len(told) // 2)
+    given = [json.loads(line) for line in Path("pairs.jsonl").read_text().splitlines()]
+    for row in told:
+        source = given[int(row["row"].removeprefix("pairs.jsonl, row ")) - 1]
+        assert source[row["role"]] == row["text"]
+        assert source["prompt"] in row["prompt"]
     rewards = torch.tensor([row["reward"] for row in told]).view(-1, 2)
     with Path("runs/reward/version_0/metrics.csv").open() as file:
         last = [line for line in csv.DictReader(file) if line["val/loss"]][-1]

@@ -31,17 +31,18 @@ class PromptCompletionLabel(RowFormat):
 
 
 class TextLabel(RowFormat):
-    """A text and its label, a word or a whole number; true and false are 1 and 0."""
+    """A text and its label, a word or a whole number; true and false are 1 and 0. One to be predicted needs none."""
 
     gives = Labelled
-    keys = ("text", "label")
+    keys = ("text",)
+    optional = ("label",)
     row: ClassVar = {"text": "You have won a prize!", "label": "spam"}
 
     def read(self, values: dict[str, Any]) -> Labelled:
         """Both as they came."""
-        label = values["label"]
+        label = values.get("label")
         if isinstance(label, bool) or (isinstance(label, float) and label.is_integer()):
             label = int(label)
-        if not isinstance(label, str | int):
+        if not isinstance(label, str | int | None):
             raise UserError(f"label is {short(label)}: give a word or a whole number")
         return Labelled(text(values["text"], "text"), label)

@@ -55,7 +55,7 @@ class Judged(NamedTuple):
 
 
 class Labelled(NamedTuple):
-    """A text and the class that it belongs to, by its name or number."""
+    """A text and the class that it belongs to, by its name or number; none where that is to be predicted."""
 
     text: str
-    label: str | int
+    label: str | int | None

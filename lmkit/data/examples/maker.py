@@ -46,6 +46,13 @@ class Maker(ABC):
         """What else is kept of all examples, as JSON holds it."""
         return {}
 
+    def check_learnable(self, value: Any) -> None:  # noqa: B027 (as a rule, what can be read can be learned)
+        """Looks at a row that is to train on.
+
+        Raises:
+            UserError: nothing can be learned of it, though something may be predicted.
+        """
+
     @abstractmethod
     def marked(self, encoder: ChatEncoder, value: Any) -> list[Lesson]:
         """The texts of a row.

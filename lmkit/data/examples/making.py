@@ -95,13 +95,16 @@ class Making:
             written = []
             for row, value in some:
                 with self._faults.row(row):
+                    if self._side(row, value, side) == "train":
+                        self._maker.check_learnable(value)
                     written.append((row, value, self._maker.marked(self._encoder, value)))
             encoded = iter(self._encoder.encode([text for _, _, texts in written for text in texts]))
             for row, value, texts in written:
                 tokens = [*islice(encoded, len(texts))]
                 with self._faults.row(row):
                     example = self._maker.example(self._encoder, value, texts, tokens)
-                    self._keep(example, self._side(row, value, side), sum(lesson.rewritten for lesson in texts))
+                    rewritten = sum(lesson.rewritten for lesson in texts)
+                    self._keep(example, row.where, self._side(row, value, side), rewritten)
 
     @property
     def _source_side(self) -> str | None:
@@ -113,8 +116,8 @@ class Making:
         held = side is None and _is_held_out(group, self._wanted.validation_fraction)
         return side or ("validation" if held else "train")
 
-    def _keep(self, example: Example, side: str, rewritten: int) -> None:
-        self._writers[side].add(example.pieces, example.numbers)
+    def _keep(self, example: Example, where: str, side: str, rewritten: int) -> None:
+        self._writers[side].add(example.pieces, example.numbers, where)
         facts, first = self._facts[side], example.pieces[0].trained
         facts["cut"] += example.cut
         facts["rewritten"] += rewritten

@@ -49,6 +49,14 @@ class ExampleData(StreamedData):
     def rows(self, store: ExampleStore) -> IndexedRows:
         """Rows of examples."""
 
+    def rows_to_predict(self, store: ExampleStore) -> IndexedRows:
+        """The same for `predict`, which tells of each example by itself."""
+        return self.rows(store)
+
+    def row_name(self, number: int) -> str:
+        """Where the row stands that this validation example was made of."""
+        return self.validation.where[number]
+
     def prepare_data(self) -> None:
         """Encodes the examples into the cache, unless they are there."""
         prepare_examples(self._preparation)
@@ -67,7 +75,8 @@ class ExampleData(StreamedData):
         self.vocab_size_used = tokenizing.vocab_size_used(self.tokenizer)
         facts = self.validation.facts
         self.bytes_per_token = facts["bytes"] / max(facts["learned"], 1)
-        self._open(self.rows(self.train), self.rows(self.validation), self.train.fingerprint)
+        validated = self.rows_to_predict if stage == "predict" else self.rows
+        self._open(self.rows(self.train), validated(self.validation), self.train.fingerprint)
 
     def validation_text(self) -> Iterator[bytes]:
         """Yields what is learned of each validation example in UTF-8, without the tokens by which turns end."""

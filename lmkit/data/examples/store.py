@@ -5,6 +5,7 @@ A conversation is one piece; a preference is three: what both answers share, the
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from lmkit.data.chat_templates.encoder import Encoded
 from lmkit.errors import UserError
 
 _META, _TOKENS, _TRAINED, _ENDS, _NUMBERS = "meta.json", "tokens.bin", "trained.bin", "ends.bin", "numbers.bin"
+_WHERE = "where.txt"
 _TYPES = {_TOKENS: "<u4", _TRAINED: "?", _ENDS: "<i8", _NUMBERS: "<f4"}
 _WAITING = 1 << 20
 
@@ -36,11 +38,12 @@ class ExampleWriter:
         self._held = self._end = 0
         self._hash = blake2b(digest_size=16)
         self.examples = 0
-        for name in _TYPES:
+        self._where: list[str] = []
+        for name in (*_TYPES, _WHERE):
             (folder / name).touch()
 
-    def add(self, pieces: Sequence[Encoded], numbers: Sequence[float] = ()) -> None:
-        """Adds an example."""
+    def add(self, pieces: Sequence[Encoded], numbers: Sequence[float] = (), where: str = "") -> None:
+        """Adds an example, made of the row that is there."""
         assert len(pieces) == self._pieces
         assert len(numbers) == self._numbers
         for piece in pieces:
@@ -50,6 +53,7 @@ class ExampleWriter:
             self._waiting[_ENDS].append(np.array([self._end]))
             self._held += len(piece.ids)
         self._waiting[_NUMBERS].append(np.array(numbers))
+        self._where.append(" ".join(where.split()))
         self.examples += 1
         if self._held > _WAITING:
             self._flush()
@@ -73,6 +77,9 @@ class ExampleWriter:
             with (self._folder / name).open("ab") as file:
                 file.write(data)
             parts.clear()
+        with (self._folder / _WHERE).open("a", encoding="utf-8") as file:
+            file.writelines(f"{where}\n" for where in self._where)
+        self._where.clear()
         self._held = 0
 
 
@@ -124,6 +131,11 @@ class ExampleStore:
             part = slice(end - length, end)
             found.append(Encoded(tokens[part].astype(np.int64), trained[part]))
         return found
+
+    @cached_property
+    def where(self) -> list[str]:
+        """The row that each example was made of, in words."""
+        return (self.folder / _WHERE).read_text(encoding="utf-8").split("\n")[:-1]
 
     def _map(self, name: str) -> NDArray[Any]:
         if name not in self._maps:
