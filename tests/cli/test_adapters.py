@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import AutoPeftModelForCausalLM, get_peft_model_state_dict
 from safetensors.torch import load_file
+from transformers import AutoTokenizer
 
 from lmkit.hf.rebuilding import rebuild
 from tests.cli.test_fit import DROPOUT, KILL, LONG, rows
@@ -86,9 +88,18 @@ def test_an_adapted_run_is_exported_beside_its_base_or_as_one(run, toy):
     assert code == 0, errors
     assert "an adapter for peft, and in base/ a llama" in out
     assert {path.name for path in Path("adapter").iterdir()} == {
-        "README.md", "adapter_config.json", "adapter_model.safetensors", "base"
+        "README.md", "adapter_config.json", "adapter_model.safetensors", "base", "tokenizer.json",
+        "tokenizer_config.json"
     }  # fmt: skip
+    peer, text = AutoPeftModelForCausalLM.from_pretrained("adapter"), "the cat sat"  # with its base, by its name
+    assert AutoTokenizer.from_pretrained("adapter")(text) == AutoTokenizer.from_pretrained("adapter/base")(text)
+    code, _, errors = run("generate", "adapter")
+    assert code == 2
+    assert "it is an adapter of peft, which is no network by itself" in errors
     held = load_file("adapter/adapter_model.safetensors")
+    adapted = next(name for name in held if "lora_A" in name)
+    loaded = get_peft_model_state_dict(peer)[adapted]
+    torch.testing.assert_close(loaded, held[adapted].to(loaded.dtype), rtol=0, atol=0)
     assert {tensor.dtype for tensor in held.values()} == {torch.bfloat16}
     small = sum(tensor.numel() for tensor in load_file("adapter/base/model.safetensors").values())
     base, whole = (Path(f"adapter/{name}README.md").read_text() for name in ("base/", ""))

@@ -225,10 +225,37 @@ def test_a_message_of_unknown_wording_is_kept():
     assert explain("something\n  went wrong") == "something went wrong"
 
 
-def test_a_truncated_checkpoint_is_named(run, toy):
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["fit", "-c", RECIPES / "adapters/lora.yaml"], "(before one of recipes/adapters), or a network to start from"),
+        (["fit", "-c", RECIPES / "dpo.yaml", "--model.init_from=null"], "as in `--model.init_from=runs/gpt-small`"),
+        (["chat", "runs/sft", "more"], "more is one word too many"),
+        (["generate", "hub"], "it is a Hugging Face folder; take it in by `lmkit import hub NAME`"),
+        (["generate", "adapter"], "it is an adapter of peft, which is no network by itself"),
+    ],
+)
+def test_what_is_missing_or_of_another_kind_is_said_with_what_to_do(run, arguments, said):
+    for folder, file in (("hub", "config.json"), ("adapter", "adapter_config.json")):
+        Path(folder).mkdir()
+        (Path(folder) / file).write_text("{}")
+    code, _, errors = run(*arguments)
+    assert code == 2
+    assert said in errors
+    assert len(errors.strip().splitlines()) == 1
+
+
+def test_a_checkpoint_that_is_truncated_or_holds_no_numbers_is_named(run, toy):
     assert run("fit", "-c", RECIPE, *toy)[0] == 0
     checkpoint = Path("runs/gpt-small/version_0/checkpoints/last.ckpt")
     whole = checkpoint.read_bytes()
+    held = torch.load(checkpoint)
+    held["state_dict"]["network.embedding.weight"][3, 2] = float("nan")
+    torch.save(held, checkpoint)
+    for arguments in (["fit", "-c", RECIPE, *toy, f"--model.init_from={checkpoint}"], ["generate", checkpoint]):
+        code, _, errors = run(*arguments)
+        assert code == 2
+        assert "last.ckpt holds weights that are infinite or no numbers (NaN), such as embedding.weight" in errors
     checkpoint.write_bytes(whole[: len(whole) // 2])
     for arguments in (["fit", "-c", RECIPE, *toy, "--ckpt_path=last"], ["generate", checkpoint]):
         code, _, errors = run(*arguments)
