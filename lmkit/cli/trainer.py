@@ -9,27 +9,24 @@ import yaml
 from lightning import LightningDataModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningCLI
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from lmkit.callbacks import KeepRecipe, Samples
-from lmkit.callbacks.report import report, xz_bits_per_byte
+from lmkit.callbacks import KeepRecipe
 from lmkit.checkpoints import BASE, KEY, LOSS, folder_of, read
 from lmkit.cli.defaults import SETTINGS, check_counts, trainer_options
 from lmkit.cli.freed_memory import keep_freed_memory
 from lmkit.cli.parser import Parser, mistakes_told
 from lmkit.cli.precision import choose_precision
 from lmkit.cli.quiet import quieten
+from lmkit.cli.reached import reached
 from lmkit.cli.recipes import read_recipes
 from lmkit.cli.resume import check_same_loss, check_same_model, check_unfinished, precision_of
 from lmkit.cli.runs import ROOT, new_folder, remove_folder, resolve
 from lmkit.cli.starting import settle, start_of, take_teachers_tokenizer, with_network
-from lmkit.data.corpus import StandardLibrary
 from lmkit.errors import UserError
 from lmkit.hf.start import base_of
 from lmkit.hf.start_kind import Start
 from lmkit.kinds import load
-from lmkit.network import Decoder
 from lmkit.tasks import Task
 from lmkit.tasks.described import as_recipe
 
@@ -203,25 +200,13 @@ class CLI(LightningCLI):
                 raise KeyboardInterrupt(self._how_to_go_on()) from leaving
             raise
         if self.trainer.is_global_zero and not self.config["fit"].trainer.fast_dev_run:
-            self._report((time.perf_counter() - start) / 60)
+            minutes = (time.perf_counter() - start) / 60
+            heading = f"{self.config['fit'].name}: {self.trainer.global_step} optimizer steps in {minutes:.1f} minutes"
+            print(reached(heading, self.trainer, self.folder, self.root))
 
     def _how_to_go_on(self) -> str:
         kept = self.folder / "checkpoints/last.ckpt"
         return "; --ckpt_path last goes on from its last validation" if kept.is_file() else ", before any checkpoint"
-
-    def _report(self, minutes: float) -> None:
-        """Prints what was reached."""
-        samples = next(c for c in self.trainer.callbacks if isinstance(c, Samples))  # type: ignore[attr-defined]
-        heading = f"{self.config['fit'].name}: {self.trainer.global_step} optimizer steps in {minutes:.1f} minutes"
-        xz = xz_bits_per_byte(self.datamodule.validation_text()) if self.model.measures_bytes else None
-        measures = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
-        prompt = "def read(" if isinstance(getattr(self.datamodule, "source", None), StandardLibrary) else "The"
-        decodes = isinstance(self.model.network, Decoder) and self.model.writes_text
-        use = f"lmkit chat {self.folder}" if hasattr(self.datamodule, "chat") else None
-        following = [use or f'lmkit generate {self.folder} --prompt "{prompt}"'] if decodes else []
-        if any(isinstance(logger, TensorBoardLogger) for logger in self.trainer.loggers):
-            following.append(f"tensorboard --logdir {self.root}")
-        print(report(measures, xz, samples.text, heading, following))
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         """The checkpoint is given as the file that was found."""

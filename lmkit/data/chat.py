@@ -1,25 +1,22 @@
 """The LightningDataModule for conversations: packed into rows, hardly any padding, the assistant's tokens to learn."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from lightning.pytorch.utilities import rank_zero_info
-from numpy.typing import NDArray
 
 from lmkit.data.chat_templates import ChatTemplate
 from lmkit.data.chat_templates.encoder import ChatEncoder, Encoded, Lesson
 from lmkit.data.conversations import Conversation, Messages, RowFormat
 from lmkit.data.corpus.sources import STANDARD_LIBRARY
 from lmkit.data.examples.answers import bytes_learned
-from lmkit.data.examples.best_fit import best_fit
 from lmkit.data.examples.maker import Example, Maker
 from lmkit.data.examples.module import ConversationData
 from lmkit.data.examples.preparation import ExamplePreparation
 from lmkit.data.examples.store import ExampleStore
-from lmkit.data.packing import IGNORE, Batch
+from lmkit.data.packing import PackedRows
 from lmkit.data.rows import RowSource, StandardLibraryChats, row_source_of
 from lmkit.errors import UserError
 
@@ -89,11 +86,11 @@ class Chat(ConversationData):
             f"  {rows.tokens} tokens in {len(rows)} rows of {self.context}: {rows.filled:.1%} are no padding"
         )
 
-    def rows(self, store: ExampleStore) -> "PackedRows":
+    def rows(self, store: ExampleStore) -> PackedRows:
         """Rows of whole conversations."""
         return PackedRows(store, self.context, self.end_of_document)
 
-    def rows_to_predict(self, store: ExampleStore) -> "PackedRows":
+    def rows_to_predict(self, store: ExampleStore) -> PackedRows:
         """Rows of one conversation each, in their order."""
         return PackedRows(store, self.context, self.end_of_document, alone=True)
 
@@ -148,51 +145,6 @@ class Turns(Maker):
     def _bytes(self, lesson: Lesson, encoder: ChatEncoder) -> int:
         """Bytes of the text that is learned, without the tokens by which turns end."""
         return len(lesson.text.encode()) if self.train_on == "all" else bytes_learned(lesson, encoder)
-
-
-class PackedRows:
-    """Rows of whole examples of one piece, by best fit.
-
-    Args:
-        store: of the examples.
-        context: tokens a row T.
-        pad: the id that fills up; it has no target, and no example sees it.
-        alone: whether each example has a row to itself instead, in their order.
-
-    Attributes:
-        tokens: of all examples.
-        filled: the share of the rows that they take.
-    """
-
-    def __init__(self, store: ExampleStore, context: int, pad: int, alone: bool = False) -> None:
-        self._store, self._context, self._pad = store, context, pad
-        lengths = store.lengths[:, 0] - 1  # the last token is a target only
-        self._plan = [[number] for number in range(len(store))] if alone else best_fit(lengths.tolist(), context)
-        self.tokens = int(lengths.sum())
-        self.filled = self.tokens / max(len(self._plan) * context, 1)
-
-    def __len__(self) -> int:
-        """How many rows there are."""
-        return len(self._plan)
-
-    def batch(self, indices: Iterable[int]) -> Batch:
-        """The rows of these numbers; what lies past the last one is padding."""
-        rows = [self._row(self._plan[index] if index < len(self) else []) for index in indices]
-        return Batch(*(torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True)))
-
-    def _row(self, examples: Sequence[int]) -> tuple[NDArray[np.int64], ...]:
-        inputs = np.full(self._context, self._pad, np.int64)
-        targets = np.full(self._context, IGNORE, np.int64)
-        documents = np.full(self._context, len(examples), np.int64)
-        start = 0
-        for number, example in enumerate(examples):
-            (piece,) = self._store[example]
-            end = start + len(piece.ids) - 1
-            inputs[start:end] = piece.ids[:-1]
-            targets[start:end] = np.where(piece.trained[1:], piece.ids[1:], IGNORE)
-            documents[start:end] = number
-            start = end
-        return inputs, targets, documents
 
 
 def _learnable(encoded: Encoded) -> Encoded:

@@ -15,11 +15,10 @@ from lmkit import checkpoints
 from lmkit.checkpoints import BASE, CHAT, KEY
 from lmkit.errors import UserError
 from lmkit.hf.heads import Head, head_of
-from lmkit.hf.importing import IMPORTED, kept_of
-from lmkit.hf.model import Model
-from lmkit.hf.more_tokens import fill_new_rows, known_rows, with_new_rows
+from lmkit.hf.importing import IMPORTED
+from lmkit.hf.more_tokens import with_new_rows
+from lmkit.hf.start_folder import FromFolder
 from lmkit.hf.start_kind import Start, check_same
-from lmkit.hf.tokens import files as tokenizer_files
 from lmkit.hf.tokens.chatting import with_chat
 from lmkit.hf.tokens.files import TokenizerFiles
 from lmkit.hf.tokens.made_here import from_lmkit
@@ -28,43 +27,6 @@ from lmkit.network.fingerprint import digest_of, fingerprint_of
 from lmkit.transforms import transformed
 from lmkit.transforms.four_bit_states import quantized_state
 from lmkit.transforms.merging import as_trained, beside_base, merged_state
-
-
-class FromFolder(Start):
-    """A Hugging Face folder.
-
-    Args:
-        path: of it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path, self._model = path, Model(path)
-        self.recipe, self.plugins, self.notes = self._model.recipe, [], self._model.notes
-
-    def load_into(self, network: nn.Module) -> None:
-        """See `Start`."""
-        own, shapes = network.state_dict(), self._model.shapes
-        known = known_rows(own, shapes)
-        check_same(known, shapes, self._model.folder.path)
-        self._model.fill(known)
-        fill_new_rows(own, shapes)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """See `Start`."""
-        return self._model.tensors()
-
-    def fingerprint(self) -> str:
-        """See `Start`."""
-        return fingerprint_of(self._model.digests())
-
-    def tokenizer(self) -> TokenizerFiles:
-        """See `Start`."""
-        return tokenizer_files.read(self._model.folder.path)
-
-    @property
-    def imported(self) -> dict[str, Any]:
-        """See `Start`."""
-        return kept_of(self._model, self.tokenizer())
 
 
 class FromCheckpoint(Start):

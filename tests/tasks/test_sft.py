@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from lmkit.data.chat import PackedRows
 from lmkit.data.chat_templates.encoder import Encoded
 from lmkit.data.examples.store import ExampleStore, ExampleWriter
+from lmkit.data.packing import PackedRows
 from lmkit.layers import GatedDeltaNet
 from lmkit.network import Decoder
 from lmkit.tasks import SFT
