@@ -1,6 +1,7 @@
 """A model of a Hugging Face folder: its family, its network's recipe, its weights."""
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,12 @@ class Model:
 
     def build(self) -> Decoder:
         """A network of this recipe, with first values."""
-        return build(Callable[[], Decoder], self.recipe)()
+        return self._make()
+
+    @cached_property
+    def _make(self) -> Callable[[], Decoder]:
+        make: Callable[[], Decoder] = build(Callable[[], Decoder], self.recipe)
+        return make
 
     def _blank(self) -> Decoder:
         """The same without any memory.

@@ -9,6 +9,7 @@ import torch
 from lmkit.errors import UserError
 from lmkit.hf.model import Model
 from lmkit.hf.tables.families import FAMILIES
+from lmkit.registry import build
 from tests.hf.peers import loaded, logits_of, rows
 from tests.hf.variants import PEERS
 
@@ -81,7 +82,22 @@ READ_OTHERWISE = {"gpt_neox rotated whole", "gpt_neox rotated by half"}
 """What transformers 5.3 reads otherwise than it wrote it: it takes 0.25 of a head always."""
 
 
+@pytest.fixture
+def each_recipe_once(monkeypatch):
+    """Has a recipe be parsed once, however many configs are read as it."""
+    made = {}
+
+    def once(annotation, recipe):
+        told = json.dumps(recipe, sort_keys=True)
+        if told not in made:
+            made[told] = build(annotation, recipe)
+        return made[told]
+
+    monkeypatch.setattr("lmkit.hf.model.build", once)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("each_recipe_once")
 @pytest.mark.parametrize("name", [name for name in PEERS if name not in READ_OTHERWISE])
 def test_a_key_that_changes_what_is_computed_is_heard_or_refused(peer, tmp_path, name):
     one, compared = peer(name), 0
