@@ -98,6 +98,7 @@ def write_code(folder, text):
     configure(folder, auto_map={"AutoModelForCausalLM": "modeling.Own"}, architectures=["Own"])
 
 
+@pytest.mark.slow
 def test_a_sound_folder_passes_in_a_fresh_process(sound):
     found = check(sound.folder, sound.network, sound.tokenizer, TEXTS)
     assert found.passed, found.table()
