@@ -34,6 +34,8 @@ def _following(trainer: Any, folder: Path, root: Path) -> list[str]:
         prompt = "def read(" if isinstance(getattr(data, "source", None), StandardLibrary) else "The"
         talks = hasattr(data, "chat")
         found.append(f"lmkit chat {folder}" if talks else f'lmkit generate {folder} --prompt "{prompt}"')
+    if task.learns_beside:
+        found.append(f"lmkit predict -c {folder}/config.yaml --ckpt_path {folder} --data.validation_source=FILE")
     if any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers):
         found.append(f"tensorboard --logdir {root}")
     return found

@@ -93,6 +93,7 @@ def take_teachers_tokenizer(config: Any, kept: Mapping[str, Any], run: Path) -> 
     if isinstance(teacher, str) and options.get("tokenizer", "") is None:
         place = found_teacher(teacher, kept[TEACHER], run).path if TEACHER in kept else teacher
         options["tokenizer"] = str(_kept(start_from(place).tokenizer()))
+        rank_zero_info(f"the tokenizer is the teacher's, of {place}")
 
 
 def _take_tokenizer(data: Any, start: Start) -> None:

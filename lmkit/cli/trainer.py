@@ -28,6 +28,7 @@ from lmkit.hf.start import base_of
 from lmkit.hf.start_kind import Start
 from lmkit.kinds import load
 from lmkit.tasks import Task
+from lmkit.tasks.checks import refuse_shards
 from lmkit.tasks.described import as_recipe
 
 
@@ -175,12 +176,14 @@ class CLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with what this run has beside what its recipe names."""
         given = self.config_init[self._command].trainer
+        if str(given.strategy).startswith(("fsdp", "deepspeed")):  # before Lightning looks for its devices
+            refuse_shards(given.strategy)
         kwargs |= trainer_options(self._command, given, self.folder, self.resumed_step)
         try:
             return super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, ValueError) as error:
             said = str(error).rstrip(".")
-            raise UserError(f"the trainer cannot be made: {said}: correct its options, --trainer....") from error
+            raise UserError(f"the trainer cannot be made: {said}: correct the options of trainer") from error
 
     def instantiate_classes(self) -> None:
         """Makes task, data and trainer; a checkpoint's weights replace those to start with, or stand beside.

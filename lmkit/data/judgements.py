@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from lmkit.data.chat_templates import ChatTemplate
 from lmkit.data.chat_templates.encoder import Encoded
@@ -13,7 +14,7 @@ from lmkit.data.corpus.sources import STANDARD_LIBRARY
 from lmkit.data.examples.answers import Answers
 from lmkit.data.examples.module import ConversationData
 from lmkit.data.examples.preparation import ExamplePreparation
-from lmkit.data.examples.roles import CHOSEN, MISMATCHED, REJECTED
+from lmkit.data.examples.roles import CHOSEN, MISMATCHED, REJECTED, UNJUDGED
 from lmkit.data.examples.store import ExampleStore
 from lmkit.data.examples.trees import Trees, lay
 from lmkit.data.rows import RowSource, StandardLibraryJudged, row_source_of
@@ -25,7 +26,8 @@ class Judgements(ConversationData):
     arXiv:2402.01306); behind each prompt there is an answer to another one, too, by which that loss tells how far the
     network has moved.
 
-    The order of training is a function of the seed and the data alone. Test and predict read the validation answers.
+    The order of training is a function of the seed and the data alone. Test and predict read the validation answers;
+    those of a `validation_source` need no label for `predict`.
     """
 
     gives = Trees
@@ -79,9 +81,35 @@ class Judgements(ConversationData):
         )
         super().__init__(preparation, context, batch_size, seed, workers)
 
+    def setup(self, stage: str) -> None:
+        """Opens what `prepare_data` made, and says how many answers are good.
+
+        Raises:
+            UserError: some to measure on are not said to be good or bad.
+        """
+        super().setup(stage)
+        if stage == "predict":
+            return
+        if unjudged := int((self.validation.numbers[:, 0] < 0).sum()):
+            raise UserError(
+                f"{unjudged} of {len(self.validation)} answers to measure on have no label: give each true or false "
+                "(`lmkit predict` alone needs none)"
+            )
+        good, count = int(self.train.numbers[:, 0].sum()), len(self.train)
+        rank_zero_info(f"  {good} answers to train on are good, {count - good} are bad")
+        if good in (0, count):
+            rank_zero_warn(f"all answers to train on are {'good' if good else 'bad'}: give some of the other kind too")
+
     def rows(self, store: ExampleStore) -> "JudgedRows":
         """Each answer is a row by its number."""
         return JudgedRows(store, self.context, self.end_of_document)
+
+    def rows_to_predict(self, store: ExampleStore) -> "JudgedRows":
+        """The same, of the prompts' own answers only."""
+        return JudgedRows(store, self.context, self.end_of_document, alone=True)
+
+
+_ROLES = {1: CHOSEN, 0: REJECTED, -1: UNJUDGED}
 
 
 class Verdicts(Answers):
@@ -108,7 +136,12 @@ class Verdicts(Answers):
 
     def told(self, value: Judged) -> tuple[float]:
         """See `Answers`."""
-        return (float(value.desirable),)
+        return (-1.0 if value.desirable is None else float(value.desirable),)
+
+    def check_learnable(self, value: Judged) -> None:
+        """See `Maker`."""
+        if value.desirable is None:
+            raise UserError("it has no label: give true or false, or take the row out")
 
 
 class JudgedRows:
@@ -119,18 +152,20 @@ class JudgedRows:
         store: of the examples.
         context: the most tokens of a prompt and one answer; another's is cut to that.
         pad: the id that fills up.
+        alone: whether each prompt has its own answer only.
 
     Attributes:
         fingerprint: of all that the rows hold.
 
     Raises:
-        UserError: all are of one prompt.
+        UserError: all are of one prompt, so that there are no answers of others.
     """
 
-    def __init__(self, store: ExampleStore, context: int, pad: int) -> None:
-        self._store, self._context, self._pad = store, context, pad
+    def __init__(self, store: ExampleStore, context: int, pad: int, alone: bool = False) -> None:
+        self._store, self._context, self._pad, self._alone = store, context, pad, alone
         self.fingerprint = f"{store.fingerprint}, others up to {context}"
-        self._other(0)
+        if not alone:
+            self._other(0)
 
     def __len__(self) -> int:
         """How many examples there are."""
@@ -139,12 +174,15 @@ class JudgedRows:
     def batch(self, indices: Iterable[int]) -> Trees:
         """The examples of these numbers; what lies past the last one is left out."""
         examples = [index for index in indices if index < len(self)]
-        roles = [(CHOSEN if self._store.numbers[index, 0] else REJECTED, MISMATCHED) for index in examples]
+        told = [_ROLES[int(self._store.numbers[index, 0])] for index in examples]
+        roles = [(own,) if self._alone else (own, MISMATCHED) for own in told]
         return lay([self._tree(index) for index in examples], roles, examples, self._pad)
 
     def _tree(self, index: int) -> list[Encoded]:
         """The prompt, its answer, and another's, of which at least one token has room."""
         prompt, own = self._store[index]
+        if self._alone:
+            return [prompt, own]
         ids, trained = self._store[self._other(index)][1]
         room = self._context - len(prompt.ids)
         return [prompt, own, Encoded(ids[:room], trained[:room])]

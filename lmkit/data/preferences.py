@@ -82,10 +82,10 @@ class Preferences(ConversationData):
         _, chosen, rejected = self.train.lengths.T
         longer = float((chosen > rejected).mean() + (chosen == rejected).mean() / 2)
         rank_zero_info(f"  mean tokens: {chosen.mean():.0f} of chosen answers, {rejected.mean():.0f} of rejected ones")
-        if not SURE < longer < 1 - SURE:
+        if stage == "fit" and not SURE < longer < 1 - SURE:
             rank_zero_warn(
                 f"the longer answer is chosen in {longer:.0%} of the pairs, so that a model may learn length only: "
-                "see whether tokens_chosen and tokens_rejected grow apart, or choose a loss of means, such as SimPO"
+                "balance them, or take a preference loss of means, such as SimPO, where there is one to choose"
             )
 
     def rows(self, store: ExampleStore) -> TreeRows:

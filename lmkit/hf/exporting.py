@@ -168,4 +168,5 @@ def _facts(checkpoint: Checkpoint, written: Written, receipt: Receipt, remark: s
         receipt=receipt,
         tokenizer={**facts.tokenizer, "class": remark} if remark else facts.tokenizer,
         chat=checkpoint.files.chat_template is not None,
+        context=checkpoint.blank.context,
     )

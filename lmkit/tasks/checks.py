@@ -3,7 +3,7 @@
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
@@ -131,11 +131,7 @@ def check_trainer(trainer: Any) -> None:
         UserError: the trainer has one.
     """
     if isinstance(trainer.strategy, FSDPStrategy | DeepSpeedStrategy | ModelParallelStrategy):
-        name = type(trainer.strategy).__name__
-        raise UserError(
-            f"trainer.strategy is {name}, but lmkit does not yet train on shards of a network, whose gradients would "
-            "be clipped shard by shard: set trainer.strategy to ddp or auto"
-        )
+        refuse_shards(type(trainer.strategy).__name__)
     accumulated = trainer.accumulate_grad_batches
     if isinstance(trainer.val_check_interval, int) and trainer.val_check_interval % accumulated:
         raise UserError(
@@ -148,6 +144,18 @@ def check_trainer(trainer: Any) -> None:
             f"trainer.limit_train_batches counts micro-batches and is {limit}, which would end in the midst of an "
             f"optimizer step of {accumulated}: leave it out, since trainer.max_steps is the run's length"
         )
+
+
+def refuse_shards(strategy: str) -> NoReturn:
+    """Refuses a strategy that has shards of the network on each rank.
+
+    Raises:
+        UserError: always.
+    """
+    raise UserError(
+        f"trainer.strategy is {strategy}, but lmkit does not yet train on shards of a network, whose gradients would "
+        "be clipped shard by shard: set trainer.strategy to ddp or auto"
+    )
 
 
 def check_scaling(optimizer: Any, precision: str) -> None:

@@ -1,6 +1,7 @@
 """What tasks that predict tokens have in common: the loss of a batch, and of each of its rows."""
 
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -37,7 +38,8 @@ def row_losses(network: Network, hidden: Tensor, targets: Tensor, chunk: int) ->
 
 
 def tell_rows(losses: Tensor, batch: Batch, number: int, tokenizer: Tokenizer) -> Iterator[dict[str, Any]]:
-    """Of each row that has targets its number, its loss in nats a token, how many tokens that is of, and their text.
+    """Of each row that has targets its number, its loss in nats a token, how many tokens that is of, what comes before
+    them, if anything does, and their text, a line for each part of several.
 
     Args:
         losses: as of `row_losses` (B, 2).
@@ -45,8 +47,11 @@ def tell_rows(losses: Tensor, batch: Batch, number: int, tokenizer: Tokenizer) -
         number: of the batch, which tells those of its rows.
         tokenizer: decodes them.
     """
-    rows = zip(losses.tolist(), batch.targets.tolist(), strict=True)
-    for row, ((loss, count), targets) in enumerate(rows, number * len(losses)):
+    rows = zip(losses.tolist(), batch.inputs.tolist(), batch.targets.tolist(), strict=True)
+    for row, ((loss, count), inputs, targets) in enumerate(rows, number * len(losses)):
         if count:
-            text = tokenizer.decode([token for token in targets if token != IGNORE])
-            yield {"row": row, "loss": loss / count, "tokens": int(count), "text": text}
+            first = next(place for place, token in enumerate(targets) if token != IGNORE)
+            before = tokenizer.decode(inputs[: first + 1]) if first else ""
+            parts = [tokenizer.decode([*part]) for learned, part in groupby(targets, IGNORE.__ne__) if learned]
+            told = {"row": row, "loss": loss / count, "tokens": int(count)}
+            yield {**told, **({"prompt": before} if before else {}), "text": "\n".join(parts)}

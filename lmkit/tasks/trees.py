@@ -6,11 +6,11 @@ from typing import Any
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from lmkit.data.examples.roles import CHOSEN, MISMATCHED, REJECTED
+from lmkit.data.examples.roles import CHOSEN, MISMATCHED, REJECTED, UNJUDGED
 from lmkit.data.examples.trees import Trees, apart
 from lmkit.network import Decoder, follows_branches
 
-NAMES = {CHOSEN: "chosen", REJECTED: "rejected"}
+NAMES = {CHOSEN: "chosen", REJECTED: "rejected", UNJUDGED: None}
 """Of the roles of a prompt's own completions."""
 
 

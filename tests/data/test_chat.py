@@ -3,10 +3,12 @@
 import json
 
 import pytest
+import torch
 
 from lmkit.data.chat import Chat
 from lmkit.data.chat_templates import Plain
 from lmkit.errors import UserError
+from lmkit.tasks.token_losses import tell_rows
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +74,21 @@ def test_predict_reads_each_conversation_by_itself(tmp_path):
         place = int(data.row_name(number).rpartition(" ")[2]) - 1
         assert data.tokenizer.decode(inputs.tolist()).startswith(f"User: ask {place}\nAssistant: say {place}")
         assert data.tokenizer.decode(targets[targets >= 0].tolist()) == f" say {place}"
+
+
+def test_what_is_predicted_is_told_apart_from_what_was_asked(tmp_path):
+    data = opened(written(tmp_path, [[f"ask {n}", f"say {n}", "more", f"and {n}"] for n in range(20)]))
+    data.setup("predict")
+    told = []
+    for number, batch in enumerate(data.predict_dataloader()):
+        counts = (batch.targets >= 0).sum(1)
+        told += tell_rows(torch.stack([3.0 * counts, counts], 1), batch, number, data.tokenizer)
+    assert len(told) == len(data.validation)
+    for row in told:
+        place = int(data.row_name(row["row"]).rpartition(" ")[2]) - 1
+        assert row["prompt"] == f"User: ask {place}\nAssistant:"
+        assert row["text"] == f" say {place}\n and {place}"
+        assert row["loss"] == 3
 
 
 def test_a_question_is_on_one_side(tmp_path):

@@ -79,7 +79,7 @@ BROKEN: list[tuple[type, dict[str, Any] | str, str]] = [
     (
         Preference,
         {"prompt": "Hi", "chosen": messages(U, A, U, A), "rejected": messages(U, A, SO, A)},
-        "chosen begins with 'user': let it begin with the assistant",
+        "chosen and rejected are answers to different prompts: let both begin with the same messages, up to",
     ),
     (
         Preference,
@@ -87,7 +87,7 @@ BROKEN: list[tuple[type, dict[str, Any] | str, str]] = [
         "chosen has nothing beyond what both begin with: give an answer of its own",
     ),
     (Judged, JUDGED | {"label": "good"}, "label is 'good': give true or false"),
-    (Judged, JUDGED | {"label": None}, "label is None: give true or false"),
+    (Judged, JUDGED | {"label": 0.5}, "label is 0.5: give true or false"),
     (Judged, JUDGED | {"completion": " "}, "of the prompt with completion, message 2 (assistant) is empty"),
     (Labelled, {"text": "", "label": 1}, "text is empty: give one, or take the row out"),
     (Labelled, {"text": None, "label": 1}, "text is None: give a text"),

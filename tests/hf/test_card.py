@@ -135,7 +135,8 @@ def test_the_code_of_a_card_runs(tmp_path, monkeypatch, capsys, own_code):
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=made.tokenizer, **settings)
     tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}\n{% endfor %}"
     tokenizer.save_pretrained(made.folder)
-    text = card(CardFacts("m", family=None if own_code else "llama", chat=True, packages=("wanted",)))
+    text = card(CardFacts("m", family=None if own_code else "llama", chat=True, packages=("wanted",), context=100))
+    assert "max_new_tokens=50, do_sample" in text  # the prompt has room beside the answer
     assert ("needs torch (2.11 or later), wanted and transformers" in " ".join(text.split())) == own_code
     assert text.count("trust_remote_code=True") == (2 if own_code else 0)
     monkeypatch.chdir(made.folder)

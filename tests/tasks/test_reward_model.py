@@ -64,7 +64,7 @@ def test_a_run_learns_goes_on_and_tells_of_each_answer(run, start):
     code, out, errors = run("fit", *command, "--trainer.max_steps=6")
     assert code == 0, errors
     assert "accuracy" in out
-    assert "lmkit" not in out.partition("Next:")[2]  # nothing to chat with
+    assert "lmkit chat" not in out
     code, _, errors = run("chat", "runs/reward")
     assert code == 2
     assert "was trained by RewardModel, whose head gives scores and writes no text" in errors
@@ -73,6 +73,7 @@ def test_a_run_learns_goes_on_and_tells_of_each_answer(run, start):
     code, _, errors = run("predict", *command, "--ckpt_path", "last")
     assert code == 0, errors
     told = [json.loads(line) for line in Path("runs/reward/version_0/predictions.jsonl").read_text().splitlines()]
+    assert "lmkit predict -c runs/reward/version_0/config.yaml --ckpt_path runs/reward/version_0" in out
     assert [row["role"] for row in told] == ["chosen", "rejected"] * (len(told) // 2)
     given = [json.loads(line) for line in Path("pairs.jsonl").read_text().splitlines()]
     for row in told:
@@ -82,6 +83,18 @@ def test_a_run_learns_goes_on_and_tells_of_each_answer(run, start):
     rewards = torch.tensor([row["reward"] for row in told]).view(-1, 2)
     with Path("runs/reward/version_0/metrics.csv").open() as file:
         last = [line for line in csv.DictReader(file) if line["val/loss"]][-1]
+    answers = [{"prompt": row["prompt"], "completion": row["chosen"]} for row in given]
+    Path("answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in answers))
+    single = ["--data=Judgements", "--data.source=pairs.jsonl", "--data.validation_source=answers.jsonl"]
+    config = "runs/reward/version_0/config.yaml"
+    code, _, errors = run("predict", "-c", config, "--ckpt_path=last", *single)
+    assert code == 0, errors
+    found = [json.loads(line) for line in Path("runs/reward/version_0/predictions.jsonl").read_text().splitlines()]
+    assert [row["text"] for row in found] == [row["chosen"] for row in given]
+    assert {row["role"] for row in found} == {None}
+    by_text = {row["text"]: row["reward"] for row in found}
+    for row in told[::2]:
+        assert by_text[row["text"]] == pytest.approx(row["reward"], abs=1e-5)
     margins = rewards[:, 0] - rewards[:, 1]
     assert float(last["val/margin"]) == pytest.approx(margins.mean().item(), abs=1e-5)
     assert float(last["val/accuracy"]) == pytest.approx((margins > 0).float().mean().item())

@@ -95,8 +95,9 @@ def told(kind: Kinds) -> str:
 
 def _other_data(values: dict[str, Any]) -> str:
     """What else would read a row, if anything does."""
-    found = next((each for each in FORMATS if each.fits(values)), None)
-    if found is None or (found is TextLabel and "label" not in values):
+    fitting = (each for each in FORMATS if each.fits(values))
+    found = next((each for each in fitting if "label" in values or "label" not in each.row), None)
+    if found is None:
         return ""
     data, recipe = READERS[found.gives]
     return f"to read it as a {found.gives.__name__} take data of {data}, as {recipe} does; else "

@@ -10,11 +10,11 @@ from lmkit.errors import UserError
 
 
 class PromptCompletionLabel(RowFormat):
-    """A prompt, its completion, and as label whether that is good: true or false, 1 or 0."""
+    """A prompt, its completion, and as label whether that is good: true or false, 1 or 0; none to predict."""
 
     gives = Judged
-    keys = ("prompt", "completion", "label")
-    optional = ("system", "tools")
+    keys = ("prompt", "completion")
+    optional = ("label", "system", "tools")
     row: ClassVar = {
         "prompt": "What is the capital of France?",
         "completion": "Paris.",
@@ -23,15 +23,15 @@ class PromptCompletionLabel(RowFormat):
 
     def read(self, values: dict[str, Any]) -> Judged:
         """The prompt and what follows it."""
-        label = values["label"]
-        if not isinstance(label, int | float) or label not in (0, 1):
+        label = values.get("label")
+        if label is not None and (not isinstance(label, int | float) or label not in (0, 1)):
             raise UserError(f"label is {short(label)}: give true or false")
         completion = said(values["completion"], "completion", "assistant")
-        return Judged(prompt_of(values), completion, bool(label), tools_of(values))
+        return Judged(prompt_of(values), completion, None if label is None else bool(label), tools_of(values))
 
 
 class TextLabel(RowFormat):
-    """A text and its label, a word or a whole number; true and false are 1 and 0. One to be predicted needs none."""
+    """A text and its label, a word or a whole number; true and false are 1 and 0; none to predict."""
 
     gives = Labelled
     keys = ("text",)

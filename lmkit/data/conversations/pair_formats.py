@@ -65,10 +65,20 @@ class ChosenRejected(RowFormat):
 
 
 def divided(chosen: Messages, rejected: Messages) -> tuple[Messages, Messages, Messages]:
-    """What two conversations begin with in common, and what is left of each."""
+    """What two conversations begin with in common, and what is left of each.
+
+    Raises:
+        UserError: they differ in what is asked.
+    """
     pairs = zip(chosen, rejected, strict=False)
     common = next((place for place, (one, other) in enumerate(pairs) if one != other), min(len(chosen), len(rejected)))
-    return chosen[:common], chosen[common:], rejected[common:]
+    ends = chosen[common:], rejected[common:]
+    if all(ends) and not all(map(_answers, ends)):
+        raise UserError(
+            "chosen and rejected are answers to different prompts: let both begin with the same messages, up to the "
+            "assistant's that is better or worse"
+        )
+    return chosen[:common], *ends
 
 
 def _answers(messages: Messages) -> bool:

@@ -44,13 +44,13 @@ class Judged(NamedTuple):
     Attributes:
         prompt: the messages that it begins with.
         completion: those that are judged, from the assistant's on.
-        desirable: whether they are good.
+        desirable: whether they are good; none where that is not known, of what is to be predicted.
         tools: as in a `Conversation`.
     """
 
     prompt: Messages
     completion: Messages
-    desirable: bool
+    desirable: bool | None
     tools: list[Any] | None = None
 
 

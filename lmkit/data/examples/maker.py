@@ -47,7 +47,7 @@ class Maker(ABC):
         return {}
 
     def check_learnable(self, value: Any) -> None:  # noqa: B027 (as a rule, what can be read can be learned)
-        """Looks at a row that is to train on.
+        """Looks at a row of the source, of which some are to train on; others may be there for `predict` alone.
 
         Raises:
             UserError: nothing can be learned of it, though something may be predicted.

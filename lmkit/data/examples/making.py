@@ -95,7 +95,7 @@ class Making:
             written = []
             for row, value in some:
                 with self._faults.row(row):
-                    if self._side(row, value, side) == "train":
+                    if side != "validation":
                         self._maker.check_learnable(value)
                     written.append((row, value, self._maker.marked(self._encoder, value)))
             encoded = iter(self._encoder.encode([text for _, _, texts in written for text in texts]))
@@ -131,8 +131,8 @@ class Making:
         told = "; ".join(self._faults.lines())
         raise UserError(
             f'the source "{self._wanted.source}" leaves {train} {self._maker.noun} to train on and {validation} to '
-            f"validate on{f' ({told})' if told else ''}: give more rows, another data.validation_fraction, or a "
-            "data.validation_source"
+            f"validate on{f' ({told})' if told else ''}: give more rows, another data.validation_fraction, such as "
+            "0.3, or a data.validation_source"
         )
 
 

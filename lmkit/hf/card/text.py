@@ -41,9 +41,9 @@ _CHAT = """\
 It has a chat template:
 
 ```python
-messages = [{"role": "user", "content": "Hello"}]
+messages = [{{"role": "user", "content": "Hello"}}]
 inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, return_tensors="pt")
-written = model.generate(**inputs, max_new_tokens=256, do_sample=True)
+written = model.generate(**inputs, max_new_tokens={count}, do_sample=True)
 print(tokenizer.decode(written[0, inputs["input_ids"].size(1) :], skip_special_tokens=True))
 ```"""
 
@@ -60,7 +60,7 @@ def card(facts: CardFacts) -> str:
         _table(facts.shape),
         "## How to use it",
         _use(facts),
-        _CHAT if facts.chat else "",
+        _CHAT.format(count=min(256, facts.context // 2)) if facts.chat else "",
         *_headed("Data", facts.data),
         *_headed("Tokenizer", facts.tokenizer),
         *_headed("Training", facts.training),
@@ -94,11 +94,12 @@ def _introduction(facts: CardFacts) -> str:
     size = f" of {facts.parameters:,} parameters" if facts.parameters else ""
     what = f"An adapter for the language model in `{facts.base}`, together" if facts.base else "A language model"
     lines = [f"{what}{size}, exported by lmkit."]
+    place = f"`{facts.base}/`" if facts.base else "this folder"
     if facts.family:
         lines += [f"`transformers` has its architecture, `{facts.family}`: no code comes with it."]
     else:
         lines += [
-            "`transformers` does not have its architecture, so that the modelling code is in this folder. To load it is"
+            f"`transformers` does not have its architecture, so that the modelling code is in {place}. To load it is"
             f" to run that code: read it first. It needs {', '.join(('torch (2.11 or later)', *facts.packages))} and"
             " transformers, and not lmkit."
         ]
