@@ -290,7 +290,8 @@ OTHER = {
 }
 
 
-@pytest.mark.parametrize("command", ["fit", pytest.param("validate", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["fit", "validate"])
 def test_a_checkpoint_of_another_model_is_refused(run, toy, command):
     assert run("fit", "-c", RECIPE, *toy)[0] == 0
     checkpoint = Path("runs/gpt-small/version_0/checkpoints/last.ckpt")

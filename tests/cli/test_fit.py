@@ -146,6 +146,7 @@ def test_accumulation_does_not_change_the_run(run, toy, few):
             assert [float(x) for x in one.values()] == pytest.approx([float(x) for x in other.values()], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_other_commands_read_the_run(run, toy):
     toy = [option for option in toy if "limit_val" not in option]
     assert run("fit", "-c", RECIPE, *toy)[0] == 0

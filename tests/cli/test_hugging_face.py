@@ -70,6 +70,7 @@ def fitting(toy):
     return [option for option in toy if "network" not in option and "vocab_size" not in option]
 
 
+@pytest.mark.slow
 def test_there_and_back(run, made):
     """What is exported, imported and exported again is the same; each command takes what was imported."""
     names = {path.name for path in Path("folder").iterdir()}
