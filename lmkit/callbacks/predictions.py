@@ -53,7 +53,7 @@ class Predictions(Callback):
         with partial.open("w", encoding="utf-8") as file:
             file.writelines(f"{json.dumps(told, ensure_ascii=False)}\n" for told in named)
         partial.replace(self.path)
-        print(f"{len(self._told)} rows: {self.path}")
+        print(f"{len(self._told)} lines: {self.path}")
 
 
 def _numbered(row: int) -> str:

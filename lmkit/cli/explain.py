@@ -31,7 +31,8 @@ def explain(message: str, options: Iterable[str] = ()) -> str:
     if required := re.search(r"arguments? (?:are|is) required: ([\w.]*\w(?:, [\w.]*\w)*)", text):
         return _missing(key, required[1].split(", "))
     if more := re.search(r"[Uu]nrecognized arguments: (?!-)(\S+)", text):
-        return f"{more[1]} is one word too many: put an option's name before it, or leave it out"
+        remedy = f"write --{more[1]}" if "=" in more[1] else "put an option's name before it, or leave it out"
+        return f"{more[1]} is one word too many: {remedy}"
     if unknown := re.search(r"[Uu]nrecognized arguments: (?:--)?([^ =]+)|does not accept option '([^']+)'", text):
         name = unknown[1] or unknown[2]
         within = key and "Problem with given class_path" in text

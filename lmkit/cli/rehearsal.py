@@ -60,7 +60,7 @@ class Rehearsal(CLI):
 
     def rehearse(self, steps: int) -> None:
         """Builds schedule and network for a run of `steps` optimizer steps."""
-        self.model.rehearse(steps)
+        self.model.rehearse(steps, self.datamodule)
 
     def _check_optimizer(self) -> None:
         """Makes the optimizer for a network of one layer, since the real one has no numbers here.

@@ -28,7 +28,7 @@ from lmkit.hf.start import base_of
 from lmkit.hf.start_kind import Start
 from lmkit.kinds import load
 from lmkit.tasks import Task
-from lmkit.tasks.checks import refuse_shards
+from lmkit.tasks.checks import check_strategy
 from lmkit.tasks.described import as_recipe
 
 
@@ -176,8 +176,8 @@ class CLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with what this run has beside what its recipe names."""
         given = self.config_init[self._command].trainer
-        if str(given.strategy).startswith(("fsdp", "deepspeed")):  # before Lightning looks for its devices
-            refuse_shards(given.strategy)
+        if self._command == "fit":
+            check_strategy(getattr(given.strategy, "class_path", given.strategy))
         kwargs |= trainer_options(self._command, given, self.folder, self.resumed_step)
         try:
             return super().instantiate_trainer(**kwargs)

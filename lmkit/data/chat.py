@@ -16,7 +16,7 @@ from lmkit.data.examples.maker import Example, Maker
 from lmkit.data.examples.module import ConversationData
 from lmkit.data.examples.preparation import ExamplePreparation
 from lmkit.data.examples.store import ExampleStore
-from lmkit.data.packing import PackedRows
+from lmkit.data.packed_rows import PackedRows
 from lmkit.data.rows import RowSource, StandardLibraryChats, row_source_of
 from lmkit.errors import UserError
 
@@ -92,7 +92,7 @@ class Chat(ConversationData):
 
     def rows_to_predict(self, store: ExampleStore) -> PackedRows:
         """Rows of one conversation each, in their order."""
-        return PackedRows(store, self.context, self.end_of_document, alone=True)
+        return PackedRows(store, self.context, self.end_of_document, [[number] for number in range(len(store))])
 
 
 class Turns(Maker):
@@ -127,7 +127,7 @@ class Turns(Maker):
             (part,) = map(_learnable, encoder.encode([lesson]))
             if len(part.ids) - 1 <= self.context:
                 return Example([part], self._bytes(lesson, encoder), cut=True)
-        last = self.too_long == "cut" and self.train_on == "last"
+        last = self.too_long == "cut" and self.train_on == "last" and len(ends) > 1
         why = ", and is not cut, since its last turn is what is learned (data.train_on)" if last else ""
         raise UserError(
             f"the conversation has {len(whole.ids)} tokens, and a row takes {self.context}{why}: give a longer "

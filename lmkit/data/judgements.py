@@ -97,19 +97,16 @@ class Judgements(ConversationData):
             )
         good, count = int(self.train.numbers[:, 0].sum()), len(self.train)
         rank_zero_info(f"  {good} answers to train on are good, {count - good} are bad")
-        if good in (0, count):
+        if stage == "fit" and good in (0, count):
             rank_zero_warn(f"all answers to train on are {'good' if good else 'bad'}: give some of the other kind too")
 
     def rows(self, store: ExampleStore) -> "JudgedRows":
         """Each answer is a row by its number."""
         return JudgedRows(store, self.context, self.end_of_document)
 
-    def rows_to_predict(self, store: ExampleStore) -> "JudgedRows":
+    def rows_to_predict(self, store: ExampleStore) -> "OwnAnswers":
         """The same, of the prompts' own answers only."""
-        return JudgedRows(store, self.context, self.end_of_document, alone=True)
-
-
-_ROLES = {1: CHOSEN, 0: REJECTED, -1: UNJUDGED}
+        return OwnAnswers(store, self.end_of_document)
 
 
 class Verdicts(Answers):
@@ -141,7 +138,10 @@ class Verdicts(Answers):
     def check_learnable(self, value: Judged) -> None:
         """See `Maker`."""
         if value.desirable is None:
-            raise UserError("it has no label: give true or false, or take the row out")
+            raise UserError(
+                "it has no label: give true or false, or name it by columns, as {good: label}; without labels, data of "
+                "Chat learns from such rows, as recipes/sft.yaml does"
+            )
 
 
 class JudgedRows:
@@ -152,20 +152,18 @@ class JudgedRows:
         store: of the examples.
         context: the most tokens of a prompt and one answer; another's is cut to that.
         pad: the id that fills up.
-        alone: whether each prompt has its own answer only.
 
     Attributes:
         fingerprint: of all that the rows hold.
 
     Raises:
-        UserError: all are of one prompt, so that there are no answers of others.
+        UserError: all are of one prompt.
     """
 
-    def __init__(self, store: ExampleStore, context: int, pad: int, alone: bool = False) -> None:
-        self._store, self._context, self._pad, self._alone = store, context, pad, alone
+    def __init__(self, store: ExampleStore, context: int, pad: int) -> None:
+        self._store, self._context, self._pad = store, context, pad
         self.fingerprint = f"{store.fingerprint}, others up to {context}"
-        if not alone:
-            self._other(0)
+        self._other(0)
 
     def __len__(self) -> int:
         """How many examples there are."""
@@ -174,15 +172,12 @@ class JudgedRows:
     def batch(self, indices: Iterable[int]) -> Trees:
         """The examples of these numbers; what lies past the last one is left out."""
         examples = [index for index in indices if index < len(self)]
-        told = [_ROLES[int(self._store.numbers[index, 0])] for index in examples]
-        roles = [(own,) if self._alone else (own, MISMATCHED) for own in told]
+        roles = [(role, MISMATCHED) for role in _roles(self._store, examples)]
         return lay([self._tree(index) for index in examples], roles, examples, self._pad)
 
     def _tree(self, index: int) -> list[Encoded]:
         """The prompt, its answer, and another's, of which at least one token has room."""
         prompt, own = self._store[index]
-        if self._alone:
-            return [prompt, own]
         ids, trained = self._store[self._other(index)][1]
         room = self._context - len(prompt.ids)
         return [prompt, own, Encoded(ids[:room], trained[:room])]
@@ -198,3 +193,31 @@ class JudgedRows:
             f"the {len(self)} judgements in {self._store.folder.name} are all of one prompt, but each is compared with "
             "an answer to another: give rows of several prompts, or another data.validation_fraction"
         )
+
+
+class OwnAnswers:
+    """Examples of a prompt and its answer, each a row by its number, which need no label.
+
+    Args:
+        store: of the examples.
+        pad: the id that fills up.
+    """
+
+    def __init__(self, store: ExampleStore, pad: int) -> None:
+        self._store, self._pad = store, pad
+
+    def __len__(self) -> int:
+        """How many examples there are."""
+        return len(self._store)
+
+    def batch(self, indices: Iterable[int]) -> Trees:
+        """The examples of these numbers; what lies past the last one is left out."""
+        examples = [index for index in indices if index < len(self)]
+        roles = [(role,) for role in _roles(self._store, examples)]
+        return lay([self._store[index] for index in examples], roles, examples, self._pad)
+
+
+def _roles(store: ExampleStore, examples: Iterable[int]) -> list[int]:
+    """What the answers of these examples are, by what was told of them."""
+    named = {1: CHOSEN, 0: REJECTED, -1: UNJUDGED}
+    return [named[int(store.numbers[index, 0])] for index in examples]

@@ -142,6 +142,7 @@ class LabelledExamples(Maker):
         Raises:
             UserError: there is one only.
         """
+        self._no_class.clear()
         labels = {value.label for value in values if value.label is not None}
         found = sorted(labels, key=lambda label: (isinstance(label, str), label))
         self._classes = {name: number for number, name in enumerate(dict.fromkeys(map(str, found)))}
@@ -168,15 +169,15 @@ class LabelledExamples(Maker):
         self, encoder: ChatEncoder, value: Labelled, texts: Sequence[Lesson], encoded: Sequence[Encoded]
     ) -> Example:
         """See `Maker`."""
-        number = self._classes.get(str(value.label), NO_CLASS)
-        if number == NO_CLASS:
-            self._no_class["without a label" if value.label is None else str(value.label)] += 1
         ids, room = encoded[0].ids, self.context - 2
         if len(ids) > room and self.too_long == "drop":
             raise UserError(
                 f"the text has {len(ids)} tokens, and a row takes {room} beside the two around it: give a longer "
                 "data.context"
             )
+        number = self._classes.get(str(value.label), NO_CLASS)
+        if number == NO_CLASS:
+            self._no_class["without a label" if value.label is None else str(value.label)] += 1
         kept = ids[:room]
         size = len(value.text.encode() if kept is ids else encoder.tokenizer.decode(kept.tolist()).encode())
         end = [encoder.end_of_document]

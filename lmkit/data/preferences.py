@@ -92,6 +92,8 @@ class Preferences(ConversationData):
         """Each pair is a row by its number."""
         return TreeRows(store, (CHOSEN, REJECTED), self.end_of_document)
 
+    rows_to_predict = rows
+
 
 class Pairs(Answers):
     """Preferences as examples: what both answers share, the chosen one, the rejected one.

@@ -1,5 +1,6 @@
 """From a run or checkpoint of lmkit to a Hugging Face folder that is proved to be the same model."""
 
+import os
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -93,7 +94,7 @@ def export(
         if checkpoint.adapter:
             _write_card(base, replace(facts, training={}, evaluation={}, data={}, recipe=None))  # of the adapter's run
             network, state = checkpoint.adapted()
-            write_adapter(part, state, checkpoint.transforms, written.rules, base=str(out / BASE))
+            write_adapter(part, state, checkpoint.transforms, written.rules, base=f"./{os.path.relpath(out / BASE)}")
             files = of_any_class(checkpoint.files) if remark else checkpoint.files
             write(part, replace(files, generation={}))  # so that it chats beside another copy of its base
             receipt = _compared(checkpoint, base, network, written.family, adapter=part)

@@ -56,7 +56,7 @@ def rebuild(path: str | Path, plugins: tuple[str, ...] = (), adapters: Sequence[
         network, kept = _with_adapters(base, plugins, adapters), widest(base, adapters)
     else:
         network = _as_trained(held, Path(path))
-    check_numbers(network, Path(path))
+    check_numbers(network, " or ".join(map(str, (path, *adapters))))
     end = kept["end_of_document"]
     return Rebuilt(network.eval(), for_raw_text(Tokenizer.from_str(kept["tokenizer"]), end), end)
 

@@ -78,15 +78,19 @@ def check_same(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: P
             )
 
 
-def check_numbers(network: nn.Module, path: Path) -> None:
+def check_numbers(network: nn.Module, read: str) -> None:
     """Looks whether all weights that were read are numbers.
+
+    Args:
+        network: that has been filled.
+        read: from where.
 
     Raises:
         UserError: some are infinite or none (NaN), as where a run has diverged.
     """
-    for name, tensor in network.state_dict().items():
-        if tensor.is_floating_point() and not tensor.is_meta and not tensor.isfinite().all():
+    for name, weight in network.named_parameters():
+        if weight.is_floating_point() and not weight.is_meta and not weight.isfinite().all():
             raise UserError(
-                f"{path} holds weights that are infinite or no numbers (NaN), such as {name}: it was written by a run "
+                f"{read} holds weights that are infinite or no numbers (NaN), such as {name}: it was written by a run "
                 "that diverged, or is damaged; give an earlier checkpoint, or another"
             )

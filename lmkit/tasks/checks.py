@@ -131,7 +131,7 @@ def check_trainer(trainer: Any) -> None:
         UserError: the trainer has one.
     """
     if isinstance(trainer.strategy, FSDPStrategy | DeepSpeedStrategy | ModelParallelStrategy):
-        refuse_shards(type(trainer.strategy).__name__)
+        _refuse_shards(type(trainer.strategy).__name__)
     accumulated = trainer.accumulate_grad_batches
     if isinstance(trainer.val_check_interval, int) and trainer.val_check_interval % accumulated:
         raise UserError(
@@ -146,12 +146,21 @@ def check_trainer(trainer: Any) -> None:
         )
 
 
-def refuse_shards(strategy: str) -> NoReturn:
-    """Refuses a strategy that has shards of the network on each rank.
+def check_strategy(name: str) -> None:
+    """Looks for a strategy that has shards of the network on each rank, before it looks for its devices.
+
+    Args:
+        name: Lightning's, or that of its class, with or without its module.
 
     Raises:
-        UserError: always.
+        UserError: it is one.
     """
+    name = name.rpartition(".")[2]
+    if name.lower().startswith(("fsdp", "deepspeed", "modelparallel")):
+        _refuse_shards(name)
+
+
+def _refuse_shards(strategy: str) -> NoReturn:
     raise UserError(
         f"trainer.strategy is {strategy}, but lmkit does not yet train on shards of a network, whose gradients would "
         "be clipped shard by shard: set trainer.strategy to ddp or auto"

@@ -81,7 +81,7 @@ class Task(Steps):
         if start is not None:
             given = start_from(start)
             given.load_into(network)
-            check_numbers(network, given.path)
+            check_numbers(network, str(given.path))
         return self._transformed(network)
 
     def made_of(self) -> dict[str, Any]:
@@ -162,10 +162,11 @@ class Task(Steps):
             UserError: they are those of another network.
         """
         try:
-            if self._base is None or not strict:
-                return super().load_state_dict(state_dict, strict, assign)
-            result = super().load_state_dict(state_dict, False, assign)
-            check_loaded(result, names_of_base(self.network))
+            beside = self._base is not None and strict
+            result = super().load_state_dict(state_dict, strict and not beside, assign)
+            if beside:
+                check_loaded(result, names_of_base(self.network))
+            check_numbers(self, "the checkpoint")
             return result
         except RuntimeError as error:
             raise UserError(

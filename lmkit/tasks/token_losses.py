@@ -53,5 +53,6 @@ def tell_rows(losses: Tensor, batch: Batch, number: int, tokenizer: Tokenizer) -
             first = next(place for place, token in enumerate(targets) if token != IGNORE)
             before = tokenizer.decode(inputs[: first + 1]) if first else ""
             parts = [tokenizer.decode([*part]) for learned, part in groupby(targets, IGNORE.__ne__) if learned]
+            parts = [part.removeprefix(" ") for part in parts] if before else parts
             told = {"row": row, "loss": loss / count, "tokens": int(count)}
             yield {**told, **({"prompt": before} if before else {}), "text": "\n".join(parts)}

@@ -41,5 +41,5 @@ def tell_completions(trees: Trees, tokenizer: Tokenizer, **figures: Sequence[flo
             "role": NAMES[role],
             **{name: values[owner] for name, values in figures.items()},
             "prompt": tokenizer.decode(prompt.tolist()).strip(),
-            "text": tokenizer.decode(trees.targets[trees.owners == owner].tolist()).strip(),
+            "text": tokenizer.decode(trees.targets[trees.owners == owner].tolist()).removeprefix(" "),
         }

@@ -231,6 +231,7 @@ def test_a_message_of_unknown_wording_is_kept():
         (["fit", "-c", RECIPES / "adapters/lora.yaml"], "(before one of recipes/adapters), or a network to start from"),
         (["fit", "-c", RECIPES / "dpo.yaml", "--model.init_from=null"], "as in `--model.init_from=runs/gpt-small`"),
         (["chat", "runs/sft", "more"], "more is one word too many"),
+        (["fit", "data.batch_size=8"], "data.batch_size=8 is one word too many: write --data.batch_size=8"),
         (["generate", "hub"], "it is a Hugging Face folder; take it in by `lmkit import hub NAME`"),
         (["generate", "adapter"], "it is an adapter of peft, which is no network by itself"),
     ],
@@ -256,6 +257,9 @@ def test_a_checkpoint_that_is_truncated_or_holds_no_numbers_is_named(run, toy):
         code, _, errors = run(*arguments)
         assert code == 2
         assert "last.ckpt holds weights that are infinite or no numbers (NaN), such as embedding.weight" in errors
+    code, _, errors = run("validate", "-c", RECIPE, *toy, "--ckpt_path=last")
+    assert code == 2
+    assert "the checkpoint holds weights that are infinite or no numbers (NaN), such as network.embedding" in errors
     checkpoint.write_bytes(whole[: len(whole) // 2])
     for arguments in (["fit", "-c", RECIPE, *toy, "--ckpt_path=last"], ["generate", checkpoint]):
         code, _, errors = run(*arguments)
@@ -385,6 +389,13 @@ def test_what_shards_a_network_is_refused(strategy):
     with pytest.raises(UserError, match=r"does not yet train on shards .* set trainer\.strategy to ddp or auto"):
         made = FSDPStrategy() if strategy == "fsdp" else ModelParallelStrategy()
         check_trainer(SimpleNamespace(strategy=made))
+
+
+@pytest.mark.parametrize("strategy", ["fsdp", "deepspeed_stage_2", "FSDPStrategy"])
+def test_that_is_said_before_its_devices_are_looked_for(run, toy, strategy):
+    code, _, errors = run("fit", "-c", RECIPE, *toy, f"--trainer.strategy={strategy}")
+    assert code == 2
+    assert f"trainer.strategy is {strategy}, but lmkit does not yet train on shards of a network" in errors
 
 
 @pytest.mark.slow

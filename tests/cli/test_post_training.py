@@ -141,6 +141,30 @@ def test_an_adapter_that_learned_new_tokens_talks_beside_its_base(base, monkeypa
 
 
 @pytest.mark.slow
+def test_each_example_is_told_by_its_row_whatever_the_task(base):
+    kto = ["fit", "-c", RECIPES / "kto.yaml", *SMALL, "--data.source=pairs.jsonl"]
+    for command, name, file in ((SFT, "sft", "chats"), (DPO, "dpo", "pairs"), (kto, "kto", "pairs")):
+        if name != "sft":
+            code, _, errors = base(*command)
+            assert code == 0, errors
+        code, _, errors = base("predict", *command[1:], "--ckpt_path=last", "--data.workers=2")
+        assert code == 0, errors
+        (path,) = Path().glob(f"runs/{name}/*/predictions.jsonl")
+        given = [json.loads(line) for line in Path(f"{file}.jsonl").read_text().splitlines()]
+        told = [json.loads(line) for line in path.read_text().splitlines()]
+        places = [int(row["row"].removeprefix(f"{file}.jsonl, row ")) - 1 for row in told]
+        assert places == sorted(places)
+        assert len(places) == len({*places}) * (1 if name == "sft" else 2)
+        for row, place in zip(told, places, strict=True):
+            if name == "sft":
+                asked, wanted = (message["content"] for message in given[place]["messages"])
+            else:
+                asked, wanted = given[place]["prompt"], given[place][row["role"]]
+            assert asked in row["prompt"]
+            assert row["text"] == wanted
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("adapted", [False, True], ids=["full", "LoRA"])
 def test_every_reference_gives_the_same_run(base, caplog, adapted):
     more = ["--model.transforms=[LoRA]", "--model.transforms.rank=4"] if adapted else []

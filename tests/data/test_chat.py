@@ -87,7 +87,7 @@ def test_what_is_predicted_is_told_apart_from_what_was_asked(tmp_path):
     for row in told:
         place = int(data.row_name(row["row"]).rpartition(" ")[2]) - 1
         assert row["prompt"] == f"User: ask {place}\nAssistant:"
-        assert row["text"] == f" say {place}\n and {place}"
+        assert row["text"] == f"say {place}\nand {place}"
         assert row["loss"] == 3
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from lmkit.data.examples.roles import CHOSEN, MISMATCHED, REJECTED
+from lmkit.data.examples.roles import CHOSEN, MISMATCHED, REJECTED, UNJUDGED
 from lmkit.data.judgements import Judgements
 from lmkit.data.preferences import Preferences
 from lmkit.errors import UserError
@@ -18,6 +18,35 @@ def opened(cls, path, **options):
     data.prepare_data()
     data.setup("fit")
     return data
+
+
+def test_answers_without_a_label_are_predicted_and_neither_learned_nor_measured(pairs, tmp_path):
+    def given(name, prompt):
+        rows = [{"prompt": prompt.format(n), "completion": f"It is {n}"} for n in range(3)]
+        (tmp_path / name).write_text("\n".join(map(json.dumps, rows)))
+        data = Judgements(source=str(pairs), validation_source=str(tmp_path / name), context=CONTEXT)
+        data.prepare_data()
+        return data
+
+    with pytest.raises(UserError, match="3 of 3 answers to measure on have no label"):
+        given("several.jsonl", "What is {}?").setup("fit")
+    data = given("answers.jsonl", "What is 7?")  # to be compared with one another
+    data.setup("predict")
+    (batch,) = data.predict_dataloader()
+    assert batch.roles.tolist() == [UNJUDGED] * 3
+    assert batch.examples.tolist() == [0, 1, 2]
+    assert data.row_name(2).endswith("answers.jsonl, row 3")
+    data = Judgements(source=str(tmp_path / "answers.jsonl"), context=CONTEXT)
+    with pytest.raises(UserError, match="it has no label: give true or false, or name it by columns"):
+        data.prepare_data()
+
+
+def test_answers_of_one_kind_are_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("LMKIT_CACHE", str(tmp_path / "cache"))
+    rows = [{"prompt": f"What is {n}?", "completion": f"{n}", "label": True} for n in range(20)]
+    (tmp_path / "good.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.warns(UserWarning, match="all answers to train on are good: give some of the other kind too"):
+        opened(Judgements, tmp_path / "good.jsonl")
 
 
 @pytest.fixture

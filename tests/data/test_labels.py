@@ -93,6 +93,16 @@ def test_what_has_no_class_is_predicted_but_not_measured(rows, tmp_path):
         opened(path, written(tmp_path / "odd.jsonl", odd))
 
 
+def test_what_is_dropped_has_no_class_to_count(rows, tmp_path):
+    odd = [{"text": "Who? " * 40, "label": "odd"}, {"text": "And who?", "label": "odd"}]
+    with pytest.warns(UserWarning, match=r"1 of 2 texts to measure on are of none of the classes: odd \(1\)"):
+        opened(
+            written(tmp_path / "rows.jsonl", rows),
+            written(tmp_path / "odd.jsonl", [odd[0], odd[1], rows[0]]),
+            too_long="drop",
+        )
+
+
 def test_without_a_label_nothing_is_learned(rows, tmp_path):
     bare = [{"text": f"Who are you, {n}?"} for n in range(40)]
     path = written(tmp_path / "rows.jsonl", [*bare, *rows])

@@ -8,7 +8,7 @@ import torch
 
 from lmkit.data.chat_templates.encoder import Encoded
 from lmkit.data.examples.store import ExampleStore, ExampleWriter
-from lmkit.data.packing import PackedRows
+from lmkit.data.packed_rows import PackedRows
 from lmkit.layers import GatedDeltaNet
 from lmkit.network import Decoder
 from lmkit.tasks import SFT

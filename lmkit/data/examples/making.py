@@ -79,8 +79,11 @@ class Making:
 
     def _to_train(self, faults: Faults, encoder: ChatEncoder) -> Iterator[tuple[Row, Any]]:
         """The rows to train on."""
-        rows = self._read(self._wanted.source, faults, encoder)
-        return ((row, value) for row, value in rows if self._side(row, value, self._source_side) == "train")
+        for row, value in self._read(self._wanted.source, faults, encoder):
+            if self._side(row, value, self._source_side) == "train":
+                with faults.row(row):
+                    self._maker.check_learnable(value)
+                    yield row, value
 
     def _read(self, source: RowSource, faults: Faults, encoder: ChatEncoder) -> Iterator[tuple[Row, Any]]:
         wanted = self._wanted

@@ -49,9 +49,9 @@ class ExampleData(StreamedData):
     def rows(self, store: ExampleStore) -> IndexedRows:
         """Rows of examples."""
 
+    @abstractmethod
     def rows_to_predict(self, store: ExampleStore) -> IndexedRows:
-        """The same for `predict`, which tells of each example by itself."""
-        return self.rows(store)
+        """Rows by which each example is told by itself: one a row, by its number, or with its number in the batch."""
 
     def row_name(self, number: int) -> str:
         """Where the row stands that this validation example was made of."""
@@ -75,8 +75,8 @@ class ExampleData(StreamedData):
         self.vocab_size_used = tokenizing.vocab_size_used(self.tokenizer)
         facts = self.validation.facts
         self.bytes_per_token = facts["bytes"] / max(facts["learned"], 1)
-        validated = self.rows_to_predict if stage == "predict" else self.rows
-        self._open(self.rows(self.train), validated(self.validation), self.train.fingerprint)
+        rows = self.rows_to_predict if stage == "predict" else self.rows
+        self._open(rows(self.train), rows(self.validation), self.train.fingerprint)
 
     def validation_text(self) -> Iterator[bytes]:
         """Yields what is learned of each validation example in UTF-8, without the tokens by which turns end."""

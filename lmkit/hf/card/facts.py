@@ -25,7 +25,7 @@ class CardFacts:
         family: the `model_type` of transformers; none for code of the folder's own.
         shape: of the network, such as `depth`, and its parts.
         chat: whether the tokenizer has a chat template.
-        context: tokens that it reads.
+        context: tokens that it reads; none if that is not known.
         license: such as `apache-2.0`; none if it is not known.
         data: what it was trained on.
         tokenizer: what is known of it.
@@ -43,7 +43,7 @@ class CardFacts:
     family: str | None = None
     shape: Mapping[str, str] = field(default_factory=dict)
     chat: bool = False
-    context: int = 512
+    context: int | None = None
     license: str | None = None
     data: Mapping[str, str] = field(default_factory=dict)
     tokenizer: Mapping[str, str] = field(default_factory=dict)

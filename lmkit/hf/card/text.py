@@ -60,7 +60,7 @@ def card(facts: CardFacts) -> str:
         _table(facts.shape),
         "## How to use it",
         _use(facts),
-        _CHAT.format(count=min(256, facts.context // 2)) if facts.chat else "",
+        _CHAT.format(count=min(256, max(1, facts.context // 2)) if facts.context else 256) if facts.chat else "",
         *_headed("Data", facts.data),
         *_headed("Tokenizer", facts.tokenizer),
         *_headed("Training", facts.training),
