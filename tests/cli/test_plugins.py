@@ -396,6 +396,7 @@ def begun(run, tmp_path):
     return names, printed
 
 
+@pytest.mark.slow
 def test_what_new_writes_trains_at_once(run, begun, toy, texts):
     names, printed = begun
     for kind, name in names.items():
@@ -446,6 +447,7 @@ def test_the_network_that_new_writes_feeds_late_blocks_from_early_ones(begun, de
     torch.testing.assert_close(network(tokens), network.norm(x))
 
 
+@pytest.mark.slow
 def test_the_data_that_new_writes_shows_other_tokens_in_training_only(begun, texts):
     names, _ = begun
     load_plugins(["begun"])

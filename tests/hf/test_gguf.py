@@ -48,6 +48,7 @@ def side_by_side(rows: np.ndarray, heads: int) -> np.ndarray:
     return rows[order]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["llama", "deepseek_v3", "gpt_oss"])
 def test_numbers_are_those_of_float32_but_for_their_kind(tmp_path, name):
     full, half, eighth = (tensors_of(written(tmp_path, name, kind)[2]) for kind in KINDS)
