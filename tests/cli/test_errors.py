@@ -164,7 +164,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize(
     ("options", "parts"),
-    [pytest.param(*row, marks=pytest.mark.slow if n % 2 else ()) for n, row in enumerate(MISTAKES)],  # each is a whole command
+    [pytest.param(*row, marks=pytest.mark.slow if n % 2 else ()) for n, row in enumerate(MISTAKES)],
 )
 def test_a_mistake_gets_one_line(run, toy, options, parts):
     Path("empty").mkdir()
