@@ -28,6 +28,7 @@ from lmkit.layers.weights import initialize
 from lmkit.network import Decoder
 from lmkit.registry import concrete, load_plugins
 from lmkit.tasks import Pretraining, Task
+from lmkit.tasks.references import AdaptersOff
 from lmkit.transforms import FourBits, LoRA
 from tests.conftest import RECIPES
 
@@ -228,7 +229,7 @@ def test_the_snippet_of_a_class_makes_a_recipe_with_it(parser, tmp_path, kind, c
         assert issubclass(cls.gives, data._preparation.maker.kind)
         return
     task = parser.instantiate_classes(config).model
-    task.transforms += [LoRA()] if issubclass(cls, FourBits) else []  # or else nothing is left to learn
+    task.transforms += [LoRA()] if issubclass(cls, FourBits | AdaptersOff) else []  # without which they are refused
     task.rehearse(440)
     if issubclass(cls, torch.nn.Module) and kind != "task":
         with torch.device("meta"):

@@ -143,7 +143,8 @@ def test_an_adapter_that_learned_new_tokens_talks_beside_its_base(base, monkeypa
 @pytest.mark.slow
 def test_each_example_is_told_by_its_row_whatever_the_task(base):
     kto = ["fit", "-c", RECIPES / "kto.yaml", *SMALL, "--data.source=pairs.jsonl"]
-    for command, name, file in ((SFT, "sft", "chats"), (DPO, "dpo", "pairs"), (kto, "kto", "pairs")):
+    for recipe, name, file in ((SFT, "sft", "chats"), (DPO, "dpo", "pairs"), (kto, "kto", "pairs")):
+        command = [*recipe, "--data.validation_fraction=0.3"]
         if name != "sft":
             code, _, errors = base(*command)
             assert code == 0, errors
