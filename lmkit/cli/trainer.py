@@ -177,7 +177,7 @@ class CLI(LightningCLI):
         """The trainer, with what this run has beside what its recipe names."""
         given = self.config_init[self._command].trainer
         if self._command == "fit":
-            check_strategy(getattr(given.strategy, "class_path", given.strategy))
+            check_strategy(given.strategy if isinstance(given.strategy, str) else type(given.strategy).__name__)
         kwargs |= trainer_options(self._command, given, self.folder, self.resumed_step)
         try:
             return super().instantiate_trainer(**kwargs)

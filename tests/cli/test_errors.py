@@ -394,11 +394,25 @@ def test_what_shards_a_network_is_refused(strategy):
         check_trainer(SimpleNamespace(strategy=made))
 
 
-@pytest.mark.parametrize("strategy", ["fsdp", "deepspeed_stage_2", "FSDPStrategy"])
-def test_that_is_said_before_its_devices_are_looked_for(run, toy, strategy):
+@pytest.mark.parametrize(
+    ("strategy", "name"),
+    [
+        ("fsdp", "fsdp"),
+        ("deepspeed_stage_2", "deepspeed_stage_2"),
+        ("FSDPStrategy", "FSDPStrategy"),
+        ("{class_path: FSDPStrategy, init_args: {cpu_offload: true}}", "FSDPStrategy"),
+    ],
+)
+def test_that_is_said_before_its_devices_are_looked_for(run, toy, strategy, name):
     code, _, errors = run("fit", "-c", RECIPE, *toy, f"--trainer.strategy={strategy}")
     assert code == 2
-    assert f"trainer.strategy is {strategy}, but lmkit does not yet train on shards of a network" in errors
+    assert f"trainer.strategy is {name}, but lmkit does not yet train on shards of a network" in errors
+
+
+def test_a_strategy_with_options_of_its_own_is_taken(run, toy):
+    one = "{class_path: SingleDeviceStrategy, init_args: {device: cpu}}"
+    code, _, errors = run("fit", "-c", RECIPE, *toy, f"--trainer.strategy={one}")
+    assert code == 0, errors
 
 
 @pytest.mark.slow
