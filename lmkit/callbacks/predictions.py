@@ -11,7 +11,7 @@ from lmkit.tasks import Task
 
 
 class Predictions(Callback):
-    """Writes lines of JSON, one or more for each row, in the order of the rows.
+    """Writes lines of JSON, one or more for each row, in the order of the rows; null stands for what is no number.
 
     Args:
         path: the file, written whole at the end.
@@ -48,12 +48,23 @@ class Predictions(Callback):
         """Writes the file."""
         self._told.sort(key=lambda told: told.get("row", 0))
         name = getattr(trainer.datamodule, "row_name", _numbered)  # type: ignore[attr-defined]
-        named = ({**told, "row": name(told["row"])} if "row" in told else told for told in self._told)
+        named = [{**told, "row": name(told["row"])} if "row" in told else told for told in self._told]
+        told = [json.dumps(row, ensure_ascii=False) for row in named]
+        lines = [json.dumps(json.loads(line, parse_constant=_null), ensure_ascii=False) for line in told]
         partial = self.path.with_suffix(".partial")
         with partial.open("w", encoding="utf-8") as file:
-            file.writelines(f"{json.dumps(told, ensure_ascii=False)}\n" for told in named)
+            file.writelines(f"{line}\n" for line in lines)
         partial.replace(self.path)
-        print(f"{len(self._told)} lines: {self.path}")
+        print(f"{len(lines)} lines: {self.path}")
+        if lost := sum(line != kept for line, kept in zip(told, lines, strict=True)):
+            print(
+                f"{lost} of them have null where {trainer.precision} gave no number: predict with "
+                "--trainer.precision=32-true"
+            )
+
+
+def _null(constant: str) -> None:
+    """What stands for NaN and the infinities, which JSON cannot hold."""
 
 
 def _numbered(row: int) -> str:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pkgutil import resolve_name
 
+from lmkit.cli.other_names import here
 from lmkit.kinds import KINDS, hints, leaves
 from lmkit.registry import classes, hint_of_failures, near, origin
 
@@ -88,7 +89,8 @@ def _with_article(kind: type) -> str:
 
 
 def _unknown_option(option: str, options: Iterable[str]) -> str:
-    close = near(option, options)
+    known = {*options}
+    close = [found] if (found := here(option, known)) else near(option, known)
     remedy = f"did you mean {_either(close)}?" if close else "`--help` after the command lists all options"
     return f"no option {option}: {remedy}"
 

@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_info
 
 from lmkit.hf.start import start_from
-from lmkit.hf.start_kind import Start
+from lmkit.hf.start_kind import Start, check_numbers
 from lmkit.network import Transformer
 
 
@@ -16,6 +16,9 @@ def take_head(task: Any) -> None:
 
     Args:
         task: whose network and head are there.
+
+    Raises:
+        UserError: its numbers are none.
     """
     head = start_from(task.init_from).head if task.init_from is not None else None
     if head is None:
@@ -23,6 +26,7 @@ def take_head(task: Any) -> None:
     own, classes = type(task).__name__, getattr(task, "classes", [])
     if (head.task, head.classes) == (own, classes):
         task.head.load_state_dict(head.tensors)
+        check_numbers(task.head, task.init_from)
     elif head.task != own:
         rank_zero_info(f"{task.init_from} has a head of {head.task}, which {own} has no use for: the head is new")
     else:

@@ -67,6 +67,15 @@ def test_a_head_of_the_same_task_and_classes_is_taken_over(told, tmp_path):
     assert "has a head of RewardModel beside its network, which is left there" in said
 
 
+def test_a_head_that_holds_no_numbers_is_not_taken_over(tmp_path):
+    path = scoring(tmp_path / "rewards.ckpt", "reward_model.RewardModel", 1)
+    held = read(path)
+    held["state_dict"]["head.weight"][0, 3] = torch.inf
+    write(held, path, "")
+    with pytest.raises(UserError, match=r"rewards\.ckpt holds weights that are infinite or no numbers"):
+        RewardModel(NETWORK, init_from=str(path)).configure_model()
+
+
 def test_what_such_a_task_does_not_read_takes_no_gradient(tmp_path):
     untied, tied = partial(NETWORK, tied=False), NETWORK
     for network, frozen in ((untied, {"network.head.weight"}), (tied, set())):
