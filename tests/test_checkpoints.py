@@ -42,6 +42,7 @@ def test_a_rebuilt_tokenizer_reads_a_prompt_as_it_read_the_corpus(run, toy):
     assert rebuilt.tokenizer.decode(ids, skip_special_tokens=False) == "a<|endoftext|>b"
 
 
+@pytest.mark.slow
 def test_an_end_that_only_the_tokenizers_folder_named_is_kept(run, toy, texts):
     made = tokenizing.train(iter([(texts / "0.txt").read_text()]), 290)
     made.add_special_tokens(["<|stop|>"])

@@ -173,6 +173,7 @@ def test_what_reads_a_run_leaves_its_record(run, toy):
     assert record.read_bytes() == before.replace(b"max_steps: 2", b"max_steps: 3")
 
 
+@pytest.mark.slow
 def test_a_recipes_own_checkpoints_come_beside_ours(run, toy):
     own = "--trainer.callbacks={class_path: ModelCheckpoint, init_args: {every_n_train_steps: 1, save_top_k: -1}}"
     assert run("fit", "-c", RECIPE, *toy, own)[0] == 0
@@ -265,6 +266,7 @@ def test_the_options_of_the_issue_override_a_recipe(run, toy):
     assert config["model"]["init_args"]["network"]["init_args"]["norm"]["init_args"]["eps"] == 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "option",
     [

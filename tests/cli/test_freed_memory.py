@@ -19,6 +19,7 @@ print([step() for _ in range(5)][-1])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="asks glibc")
 @pytest.mark.parametrize("said", [{}, {"MALLOC_MMAP_THRESHOLD_": str(2**20)}], ids=["by itself", "told otherwise"])
 def test_a_tensor_is_put_where_the_last_one_was(said):

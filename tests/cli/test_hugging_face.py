@@ -247,6 +247,7 @@ def differential(run, models, monkeypatch):
     return DIFFERENTIAL
 
 
+@pytest.mark.slow
 def test_a_network_that_went_with_its_own_code_comes_back(run, fitting, differential):
     """Built of the classes that are known here: what the folder's files say counts for nothing."""
     for path in Path("folder").glob("*.py"):

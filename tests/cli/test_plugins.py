@@ -128,6 +128,7 @@ def test_a_broken_file_is_told_with_its_line_and_listed_with_the_others(run):
     assert "HalfTorn" not in out
 
 
+@pytest.mark.slow
 def test_a_broken_package_stops_nothing_but_is_told_where_a_class_is_unknown(run, install, toy):
     install("torn_pkg", BROKEN.format("Installed"))
     code, _, errors = run("fit", "-c", RECIPE, *toy, TRIAL)

@@ -88,7 +88,8 @@ def test_a_network_without_conversations_does_not_chat(base):
     assert "has learned no conversations" in errors
 
 
-@pytest.mark.parametrize("learned", ["all", pytest.param("last", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("learned", ["all", "last"])
 def test_more_or_less_of_a_conversation_is_learned(base, learned):
     code, out, errors = base(*SFT, f"--data.train_on={learned}", "--name=other")
     assert code == 0, errors

@@ -310,6 +310,7 @@ def test_a_run_goes_on_with_the_teacher_that_it_began_with(run, begun):
     assert kept_teacher()["fingerprint"] == told["fingerprint"]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_the_same_divergence_and_is_told_of_other_options(run, begun, caplog):
     code, _, errors = run(*begun, "--trainer.max_steps=2", "--model.divergence=ReverseKL")
     assert code == 2
