@@ -66,6 +66,20 @@ class BrokenRuns(Pretraining):
         return loss * (1 + self.share), count, beside
 
 
+class BrokenNumbering(Pretraining):
+    """Counts the rows of each batch anew."""
+
+    def predictions(self, outputs, batch, number):
+        return super().predictions(outputs, batch, 0)
+
+
+class BrokenLines(Pretraining):
+    """Tells a tensor."""
+
+    def predictions(self, outputs, batch, number):
+        return ({"row": number * len(outputs) + row, "loss": loss} for row, loss in enumerate(outputs[:, 0]))
+
+
 class Pair(Batch):
     """Rows of another form."""
 

@@ -158,6 +158,8 @@ FOUND: dict[str, set[str]] = {
     "BrokenNoGradient": {"gradients of the loss"},
     "BrokenValidation": {"validation repeats"},
     "BrokenRuns": {"training repeats"},
+    "BrokenNumbering": {"predictions"},
+    "BrokenLines": {"predictions"},
     "Sound": set(),
     "BrokenNumbers": {"tells of itself"},
     "BrokenBytes": {"tells of itself"},
