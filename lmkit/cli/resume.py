@@ -18,21 +18,29 @@ def precision_of(checkpoint: dict[str, Any]) -> str | None:
     return recipe.get("trainer", {}).get("precision")
 
 
-def check_unfinished(checkpoint: Path | None, taken: int, steps: int) -> None:
-    """Looks whether a run that goes on has steps left.
+def check_fits(path: Path, checkpoint: dict[str, Any], recipe: dict[str, Any], fitting: bool) -> None:
+    """Looks whether a recipe can use a checkpoint.
 
     Args:
-        checkpoint: the one that it goes on from.
-        taken: optimizer steps taken there.
-        steps: optimizer steps of the run.
+        path: of its file.
+        checkpoint: what it holds.
+        recipe: all of it, as kept in a run's folder.
+        fitting: whether the training goes on.
 
     Raises:
-        UserError: it has none.
+        UserError: it is of another model, holds no state of training, or has no step left.
     """
-    if 0 < steps <= taken:
+    if fitting and "optimizer_states" not in checkpoint:
         raise UserError(
-            f"{checkpoint} has taken {taken} of trainer.max_steps {steps}: give a larger trainer.max_steps to go on, "
-            "or see what it reached by `lmkit validate`"
+            f"{path} holds a network but no state of training to go on from: start from it by --model.init_from={path}"
+        )
+    if KEY in checkpoint:
+        check_same_model(checkpoint[KEY]["recipe"]["model"], recipe["model"], fitting)
+    taken, steps = int(checkpoint["global_step"]), recipe["trainer"]["max_steps"]
+    if fitting and 0 < steps <= taken:
+        raise UserError(
+            f"{path} has taken {taken} of trainer.max_steps {steps}: give a larger trainer.max_steps to go on, or see "
+            "what it reached by `lmkit validate`"
         )
 
 
@@ -52,6 +60,8 @@ def check_same_model(kept: dict[str, Any], given: dict[str, Any], fitting: bool)
     """
     parts: dict[str, tuple[Any, Any]] = {"model": (_class_of(kept), _class_of(given))} if fitting else {}
     kept, given = kept["init_args"], given["init_args"]
+    if fitting and (was := kept.get("init_from")) != (now := given.get("init_from")):
+        rank_zero_info(f"model.init_from was {was} and is {now}: a run that goes on keeps what it began with")
     parts["model.network"] = kept["network"], given["network"]
     parts |= dict(_transforms(kept, given, fitting))
     if fitting and "optimizer" in kept and "optimizer" in given:

@@ -12,7 +12,7 @@ from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
 from lmkit.callbacks import KeepRecipe
-from lmkit.checkpoints import BASE, KEY, LOSS, folder_of, read
+from lmkit.checkpoints import BASE, LOSS, folder_of, read
 from lmkit.cli.defaults import SETTINGS, check_counts, trainer_options
 from lmkit.cli.freed_memory import keep_freed_memory
 from lmkit.cli.parser import Parser, mistakes_told
@@ -20,7 +20,7 @@ from lmkit.cli.precision import choose_precision
 from lmkit.cli.quiet import quieten
 from lmkit.cli.reached import reached
 from lmkit.cli.recipes import read_recipes
-from lmkit.cli.resume import check_same_loss, check_same_model, check_unfinished, precision_of
+from lmkit.cli.resume import check_fits, check_same_loss, precision_of
 from lmkit.cli.runs import ROOT, new_folder, remove_folder, resolve
 from lmkit.cli.starting import settle, start_of, take_teachers_tokenizer, with_network
 from lmkit.errors import UserError
@@ -154,16 +154,8 @@ class CLI(LightningCLI):
                 "--model.init_from"
             )
         kept = read(self.checkpoint)
-        if fitting and "optimizer_states" not in kept:
-            raise UserError(
-                f"{self.checkpoint} holds a network but no state of training to go on from: start from it by "
-                f"--model.init_from={self.checkpoint}"
-            )
-        if KEY in kept:
-            recipe = yaml.safe_load(self._parser(self._command).dump(config, skip_unset=False))
-            check_same_model(kept[KEY]["recipe"]["model"], recipe["model"], fitting)
-        if fitting:
-            check_unfinished(self.checkpoint, int(kept["global_step"]), config.trainer.max_steps)
+        recipe = yaml.safe_load(self._parser(self._command).dump(config, skip_unset=False))
+        check_fits(self.checkpoint, kept, recipe, fitting)
         return kept
 
     def _new_folder(self, config: Any) -> Path:

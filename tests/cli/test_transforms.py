@@ -173,6 +173,18 @@ def test_a_run_goes_on_as_the_same_task_only():
         check_same_model(kept, given, fitting=True)
 
 
+def test_another_start_is_told_to_one_who_goes_on(caplog):
+    caplog.set_level(logging.INFO)
+    kept, given = recipe(), recipe()
+    check_same_model(kept, given, fitting=True)
+    given["init_args"]["init_from"] = "runs/other"
+    check_same_model(kept, given, fitting=False)
+    assert not caplog.messages
+    check_same_model(kept, given, fitting=True)
+    (told,) = caplog.messages
+    assert told == "model.init_from was None and is runs/other: a run that goes on keeps what it began with"
+
+
 def loss(name, **options):
     return {"class_path": name, "init_args": options}
 
