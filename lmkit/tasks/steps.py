@@ -10,7 +10,6 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
-from torchmetrics import MeanMetric
 
 from lmkit.errors import UserError
 from lmkit.optim import Constant, Schedule, decay_by_rank
@@ -38,7 +37,6 @@ class Steps(LightningModule):
     def __init__(self, optimizer: Callable[[Iterable[Any]], Optimizer], schedule: Callable[[int], Schedule]) -> None:
         super().__init__()
         self._optimizer, self._schedule = optimizer, schedule
-        self.validation_loss = MeanMetric()
         self._trained, self._measured = Tally(), Tally()
 
     def loss(self, batch: Any) -> tuple[Tensor, Tensor]:
@@ -114,16 +112,7 @@ class Steps(LightningModule):
 
     def validation_step(self, batch: Any) -> None:
         """Adds a batch to the validation loss."""
-        loss, count = self.loss(batch)
-        self.validation_loss.update(loss / count.clamp(min=1), count)
-
-    def on_validation_epoch_start(self) -> None:
-        """Keeps the measure in float32, whatever the precision of the network."""
-        self.validation_loss.set_dtype(torch.float32)
-
-    def on_test_epoch_start(self) -> None:
-        """The same for `test`."""
-        self.on_validation_epoch_start()
+        self._measured.add("loss", *self.loss(batch))
 
     def on_validation_epoch_end(self) -> None:
         """Logs the mean loss a token, perplexity and, where the data tells its bytes, bits per byte."""
@@ -143,12 +132,13 @@ class Steps(LightningModule):
         return total
 
     def _log_measures(self, stage: str, prog_bar: bool = False) -> None:
-        loss = self.validation_loss.compute()
-        self.validation_loss.reset()
+        means = self._measured.take(self._add_up)
+        loss, count = means.pop("loss")
+        loss = torch.where(count > 0, loss, torch.nan)  # of nothing
         if self.trainer.state.fn == "fit":  # before a checkpoint is written over a good one
             check_finite("validation loss is", loss, self.trainer.global_step)
         self.log(f"{stage}/loss", loss, prog_bar=prog_bar)
-        for name, (mean, _) in self._measured.take(self._add_up).items():
+        for name, (mean, _) in means.items():
             self.log(f"{stage}/{name}", mean)
         if not self.measures_tokens:
             return

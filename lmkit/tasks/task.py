@@ -27,7 +27,7 @@ from lmkit.tasks.fitting import check_batches
 from lmkit.tasks.heads import tell_left
 from lmkit.tasks.steps import Steps
 from lmkit.tasks.token_losses import tell_rows
-from lmkit.transforms import Transform, check_learns, learned_of, transformed
+from lmkit.transforms import Transform, check_learns, learned_of, packed_in, transformed
 from lmkit.transforms.merging import check_loaded
 
 
@@ -150,10 +150,12 @@ class Task(Steps):
             compile_blocks(self)
 
     def _tell_learned(self) -> None:
-        """Says how much of the network learns, where that is not all."""
+        """Says how much of the network learns, where that is not all, and how much of it is in four bits."""
         learned, whole = learned_of(self.network)
         if learned < whole:
-            rank_zero_info(f"{learned:,} of the network's {whole:,} parameters learn ({learned / whole:.2%})")
+            packed = packed_in(self.network)
+            beside = f", {packed:,} are kept in four bits ({packed / whole:.1%})" if packed else ""
+            rank_zero_info(f"{learned:,} of the network's {whole:,} parameters learn ({learned / whole:.2%}){beside}")
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Takes a checkpoint's weights.

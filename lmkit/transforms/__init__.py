@@ -2,6 +2,7 @@
 
 from lmkit.transforms.adapter import Adapter
 from lmkit.transforms.checkpointing import Checkpointing
+from lmkit.transforms.done import check_learns, learned_of, packed_in, transformed
 from lmkit.transforms.dora import DoRA
 from lmkit.transforms.four_bits import FourBits
 from lmkit.transforms.freeze import Freeze
@@ -11,7 +12,7 @@ from lmkit.transforms.learning_rate import LearningRate
 from lmkit.transforms.lora import LoRA
 from lmkit.transforms.nf4 import NF4
 from lmkit.transforms.pissa import PiSSA
-from lmkit.transforms.transform import Transform, check_learns, learned_of, transformed
+from lmkit.transforms.transform import Transform
 
 __all__ = [
     "IA3",
@@ -28,5 +29,6 @@ __all__ = [
     "Transform",
     "check_learns",
     "learned_of",
+    "packed_in",
     "transformed",
 ]

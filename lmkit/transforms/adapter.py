@@ -32,7 +32,7 @@ class Adapter(Transform):
 
     Args:
         targets: patterns of modules' names, such as `blocks.*.attention.q`, or `all-linear` for the matrices of all
-            layers, without the head and the routers of mixtures.
+            layers that are `Linear`: without the head, and without the routers and experts of mixtures.
         also: patterns of parameters' names, such as `*norm*` or `embedding.*`, that learn in full; none for none.
     """
 

@@ -21,8 +21,8 @@ class IA3(Adapter):
 
     Args:
         targets: patterns of modules' names, such as `blocks.*.attention.v`; `as-published` for keys, values and what
-            goes into `out` of feed-forwards; `all-linear` for the matrices of all layers, without the head and the
-            routers of mixtures.
+            goes into `out` of feed-forwards; `all-linear` for the matrices of all layers that are `Linear`: without
+            the head, and without the routers and experts of mixtures.
         also: patterns of parameters' names, such as `*norm*` or `embedding.*`, that learn in full; none for none.
     """
 

@@ -22,7 +22,7 @@ class Int4(FourBits):
 
     Args:
         targets: patterns of modules' names, such as `blocks.*.attention.q`, or `all-linear` for the matrices of all
-            layers, without the head and the routers of mixtures.
+            layers that are `Linear`: without the head, and without the routers and experts of mixtures.
         block: numbers, one after another in a row of the matrix, that share a scale and a code of 0: 4.63 bits a number
             at 64.
     """

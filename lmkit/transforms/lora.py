@@ -19,7 +19,7 @@ class LoRA(Adapter):
         alpha: multiplies the product, divided by the rank, so that another rank needs no other learning rate.
         dropout: share of the inputs of A set to zero in training.
         targets: patterns of modules' names, such as `blocks.*.attention.q`, or `all-linear` for the matrices of all
-            layers, without the head and the routers of mixtures.
+            layers that are `Linear`: without the head, and without the routers and experts of mixtures.
         rslora: whether alpha is divided by the root of the rank instead, for large ranks (Kalajdzievski 2023,
             arXiv:2312.03732).
         also: patterns of parameters' names, such as `*norm*` or `embedding.*`, that learn in full; none for none.

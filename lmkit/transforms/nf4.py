@@ -28,7 +28,7 @@ class NF4(FourBits):
 
     Args:
         targets: patterns of modules' names, such as `blocks.*.attention.q`, or `all-linear` for the matrices of all
-            layers, without the head and the routers of mixtures.
+            layers that are `Linear`: without the head, and without the routers and experts of mixtures.
         block: numbers, one after another in a row of the matrix, that share a scale: a power of 2 from 32 to 1024.
         double: whether the scales are quantized too, to eight bits: 4.13 bits a number instead of 4.5, at the block of
             64.

@@ -27,7 +27,7 @@ class PiSSA(LoRA):
     Args:
         rank: numbers in the middle of the product; where a matrix has fewer singular values, the others stay 0.
         targets: patterns of modules' names, such as `blocks.*.attention.q`, or `all-linear` for the matrices of all
-            layers, without the head and the routers of mixtures.
+            layers that are `Linear`: without the head, and without the routers and experts of mixtures.
         also: patterns of parameters' names, such as `*norm*` or `embedding.*`, that learn in full; none for none.
         iterations: rounds in which the directions are looked for (Halko et al. 2009, arXiv:0909.4061); none finds
             them exactly, which takes minutes for matrices that are thousands of numbers wide.

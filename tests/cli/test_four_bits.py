@@ -1,5 +1,6 @@
 """QLoRA as a run: beside the base that it starts from, on one rank and two, rebuilt, generated from, exported."""
 
+import re
 import subprocess
 import sys
 
@@ -15,12 +16,13 @@ LAST = "version_0/checkpoints/last.ckpt"
 
 
 @pytest.mark.slow
-def test_a_base_in_four_bits_is_trained_beside_and_used(run, toy):
+def test_a_base_in_four_bits_is_trained_beside_and_used(run, toy, caplog):
     recipe = ["fit", "-c", str(RECIPES / "llama-small.yaml")]
     assert run(*recipe, *toy, "--name=base")[0] == 0
     recipe += ["-c", str(RECIPES / "adapters" / "qlora.yaml"), *toy, *LONG, "--model.init_from=runs/base"]
     recipe += ["--trainer.precision=64-true"]
     assert run(*recipe, "--name=one")[0] == 0
+    assert re.search(r"parameters learn \(\d+\.\d\d%\), [\d,]+ are kept in four bits \(", caplog.text)
     two = [*recipe, "--name=two", "--trainer.devices=2", "--trainer.strategy=ddp"]
     done = subprocess.run([sys.executable, "-m", "lmkit.cli.main", *two], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

@@ -102,6 +102,22 @@ def test_a_question_is_on_one_side(tmp_path):
     assert len(sides[0] | sides[1]) == 7
 
 
+def test_a_question_is_on_one_side_whatever_its_messages_have_beside_it(tmp_path):
+    rows = []
+    for number in range(60):
+        for more in ({}, {"name": f"user {number}"}, {"id": number, "weight": 1}):
+            asked, said = {"role": "user", "content": f"ask {number}"}, {"role": "assistant", "content": "so"}
+            rows.append({"messages": [{"role": "system", "content": f"be {len(rows) % 5}"}, asked | more, said]})
+    (tmp_path / "chats.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    data = opened(tmp_path / "chats.jsonl")
+    sides = [
+        {data.tokenizer.decode(store[n][0].ids).split("ask ")[1].split("\n")[0] for n in range(len(store))}
+        for store in (data.train, data.validation)
+    ]
+    assert len(sides[0]) + len(sides[1]) == 60
+    assert not sides[0] & sides[1]
+
+
 def test_the_cache_is_of_all_that_decides(tmp_path):
     source = written(tmp_path, [[f"ask {n}", f"say {n}"] for n in range(20)])
     given = ({}, {}, {"train_on": "all"}, {"context": 40})

@@ -102,6 +102,16 @@ CASES: list[tuple[type[RowFormat], dict[str, Any], Any]] = [
         {"prompt": [user("2 + 2?")], **PAIR, "system": "Be short."},
         SUM._replace(prompt=(SYSTEM, *SUM.prompt)),
     ),
+    (  # a prompt of which the answers repeat the last message only
+        PromptChosenRejected,
+        {"prompt": [SYSTEM, *HH], "chosen": [HH[-1], assistant("4")], "rejected": [HH[-1], assistant("5")]},
+        SUM._replace(prompt=(SYSTEM, *HH)),
+    ),
+    (  # answers that repeat more than the prompt
+        PromptChosenRejected,
+        {"prompt": HH[-1:], "chosen": [*HH, assistant("4")], "rejected": [*HH, assistant("5")], "system": "Be short."},
+        SUM._replace(prompt=(SYSTEM, *HH)),
+    ),
     (ChosenRejected, PAIR | {"score_chosen": 9.0}, SUM),
     (
         ChosenRejected,
@@ -204,6 +214,14 @@ def test_what_other_data_would_read_a_row_is_told() -> None:
     ):
         with pytest.raises(UserError, match=said):
             find_format(cls.row, wanted)
+
+
+def test_answers_that_are_good_or_bad_are_not_learned_all_alike() -> None:
+    row = {"prompt": "2 + 2?", "completion": "5", "label": False}
+    with pytest.raises(UserError, match=r"its label is False, .* take data of Judgements, .* format PromptCompletion$"):
+        find_format(row, Conversation)
+    assert isinstance(find_format(row, (Judged, Preference)), PromptCompletionLabel)
+    assert isinstance(find_format({**row, "label": "sums"}, Conversation), PromptCompletion)
 
 
 def test_odd_rows_before_the_first_of_a_format_are_faults(tmp_path: Path) -> None:

@@ -73,6 +73,11 @@ BROKEN: list[tuple[type, dict[str, Any] | str, str]] = [
     (Preference, PAIR | {"chosen": messages(A, U)}, "chosen ends with 'user': let it end with the assistant"),
     (
         Preference,
+        PAIR | {"prompt": messages(U, A, SO), "chosen": messages(S, SO, A), "rejected": messages(S, SO, NO)},
+        "chosen or rejected begins with the user or the system, but not with the prompt: let both begin with",
+    ),
+    (
+        Preference,
         PAIR | {"chosen": messages(U, A), "rejected": messages(U, NO)},
         "chosen or rejected begins with the user or the system, but not with the prompt: let both begin with",
     ),

@@ -12,9 +12,10 @@ from torch.utils.data import DataLoader
 
 from lmkit.callbacks import Throughput
 from lmkit.data.packing import IGNORE, Batch
+from lmkit.errors import RunError
 from lmkit.layers import LayerNorm
 from lmkit.network import Decoder
-from lmkit.optim import WarmupCosine
+from lmkit.optim import Constant, WarmupCosine
 from lmkit.tasks import Pretraining
 
 V, T, STEPS, PARTS = 20, 6, 4, 3
@@ -115,6 +116,24 @@ def test_validation_is_a_mean_over_tokens_and_bits_per_byte_follow():
     assert measures["val/loss"] == pytest.approx(loss, rel=1e-6)
     assert measures["val/perplexity"] == pytest.approx(math.exp(loss), rel=1e-6)
     assert measures["val/bits_per_byte"] == pytest.approx(math.log2(math.exp(loss)) / 3.5, rel=1e-6)
+
+
+class Lost(Pretraining):
+    """Has a loss that is no number for one batch of several."""
+
+    def loss(self, batch):
+        total, count = super().loss(batch)
+        return (total * torch.nan if batch.inputs.equal(self.bad) else total), count
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_one_batch_that_gives_no_number_is_no_number_of_the_validation():
+    task, batches = Lost(NETWORK, schedule=Constant), uneven(3)
+    task.bad = batches[1].inputs
+    (found,) = trainer().validate(task, Given(batches), verbose=False)
+    assert math.isnan(found["val/loss"])
+    with pytest.raises(RunError, match="the validation loss is no longer finite at optimizer step 1"):
+        trainer(max_steps=1, num_sanity_val_steps=0, val_check_interval=1).fit(task, Given(batches))
 
 
 def test_tokens_a_second_and_mfu_by_the_clock(monkeypatch):

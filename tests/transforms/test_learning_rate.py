@@ -48,6 +48,10 @@ def test_an_adapters_two_matrices_have_rates_of_their_own():
         (lambda: LearningRate(0), "factor of LearningRate is 0: give a number above 0"),
         (lambda: LearningRate(2, ["embeding.*"])(NETWORK()), "did you mean embedding.weight"),
         (
+            lambda: transformed(NETWORK(), [LearningRate(10), LoRA(rank=2)]),
+            "nothing learns at the rate .* list it",
+        ),
+        (
             lambda: transformed(NETWORK(), [Freeze(["embedding.*"]), LearningRate(2, ["embedding.*"])]),
             "'embedding.\\*', in LearningRate's names, is the name of no parameter that learns",
         ),

@@ -43,7 +43,7 @@ def find_format(values: dict[str, Any], kind: Kinds) -> RowFormat:
         kind: what it has to mean.
 
     Raises:
-        UserError: it has the keys of none.
+        UserError: it has the keys of none, or says of its answer whether that is good.
     """
     fitting = [each for each in _of(kind) if each.fits(values)]
     if not fitting:
@@ -52,7 +52,13 @@ def find_format(values: dict[str, Any], kind: Kinds) -> RowFormat:
             f"it has {came}, but a {told(kind)} is read by {', '.join(each.told() for each in _of(kind))}: "
             f"{_other_data(values)}give the format's names by columns, as {{question: prompt}}, or name a format"
         )
-    return max(fitting, key=lambda each: (len(each.keys), sum(key in values for key in each.keys)))()
+    found = max(fitting, key=lambda each: (len(each.keys), sum(key in values for key in each.keys)))
+    if issubclass(found.gives, Conversation) and isinstance(values.get("label"), bool):
+        raise UserError(
+            f"its label is {values['label']}, so that answers are good or bad: to learn from both take data of "
+            f"Judgements, as recipes/kto.yaml does; to learn to say them all name the format {found.__name__}"
+        )
+    return found()
 
 
 def check_format(format: RowFormat | None, columns: dict[str, str], kind: Kinds) -> None:

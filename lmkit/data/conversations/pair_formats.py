@@ -25,17 +25,17 @@ class PromptChosenRejected(RowFormat):
 
     def read(self, values: dict[str, Any]) -> Preference:
         """The prompt and what follows it."""
-        prompt = prompt_of(values)
         chosen, rejected = (said(values[key], key, "assistant") for key in ("chosen", "rejected"))
         if _answers(chosen) and _answers(rejected):
-            return Preference(prompt, chosen, rejected, tools_of(values))
+            return Preference(prompt_of(values), chosen, rejected, tools_of(values))
         common, chosen, rejected = divided(chosen, rejected)
-        if not all(_within(message, common) for message in prompt[-1:]):
+        prompt = _together(said(values["prompt"], "prompt", "user"), common)
+        if prompt is None:
             raise UserError(
                 "chosen or rejected begins with the user or the system, but not with the prompt: "
                 "let both begin with the assistant, or with the whole prompt"
             )
-        return Preference(_opened(values, common), chosen, rejected, tools_of(values))
+        return Preference(_opened(values, prompt), chosen, rejected, tools_of(values))
 
 
 class ChosenRejected(RowFormat):
@@ -87,10 +87,14 @@ def _answers(messages: Messages) -> bool:
     return first not in ("user", "system")
 
 
-def _within(message: Any, messages: Messages) -> bool:
-    """Whether a message's content is that of one of these."""
-    held = [each.get("content") for each in (message, *messages) if isinstance(each, dict)]
-    return held[0] in held[1:] if held else False
+def _together(prompt: Messages, common: Messages) -> Messages | None:
+    """A prompt with what both answers begin with, which holds the prompt or is its end; none if it is another one."""
+    asked, begun = ([each.get("content") if isinstance(each, dict) else each for each in m] for m in (prompt, common))
+    places = range(len(begun) - len(asked) + 1)
+    if any(begun[place : place + len(asked)] == asked for place in places):
+        return common
+    first = len(asked) - len(begun)
+    return prompt[:first] + common if begun and asked[first:] == begun else None
 
 
 def _opened(values: dict[str, Any], messages: Messages) -> Messages:

@@ -2,9 +2,9 @@
 
 What is a fault, and why: nothing that the assistant says (nothing to learn); a start by the assistant or a tool
 (nothing was asked); two turns of the user, or of the assistant, in a row (one between them was lost); an empty turn
-(somebody was cut off); a tool that nobody called. What is allowed: an end by the user or a tool, since only the
-assistant's turns are learned; messages of the system anywhere and several tools in a row, about which the template
-decides; a tool that gives nothing; a call without text.
+(somebody was cut off); a tool behind the user, whom nobody can have called. What is allowed: an end by the user or a
+tool, since only the assistant's turns are learned; messages of the system anywhere and several tools in a row, about
+which the template decides; a tool that gives nothing; a call without text, or one that is written as text.
 """
 
 from collections.abc import Sequence

@@ -147,7 +147,7 @@ def _is_held_out(group: str, fraction: float) -> bool:
 
 def _opening(value: Any) -> Any:
     """What decides the side of a row that says nothing of its group: what is said before the first answer, but for the
-    system, so that no question is on both sides; of a text that is labelled, the text.
+    system, whatever else its messages have, so that no question is on both sides; of a text that is labelled, the text.
     """
     if isinstance(value, Labelled):
         return value.text
@@ -155,4 +155,5 @@ def _opening(value: Any) -> Any:
     if messages is None:
         return list(value)
     number = next((n for n, message in enumerate(messages) if message["role"] == "assistant"), len(messages))
-    return [message for message in messages[:number] if message["role"] != "system"]
+    said = [(message["role"], message.get("content")) for message in messages[:number]]
+    return [each for each in said if each[0] != "system"]

@@ -20,7 +20,7 @@ from lmkit.data.prepare import cache_root
 from lmkit.data.rows import RowSource
 from lmkit.errors import UserError
 
-FORMAT = 5
+FORMAT = 6
 """Of what is kept in the cache; another number makes all anew."""
 VOCABULARY = 8192
 """Tokens of a tokenizer that is trained on conversations, for want of another."""
