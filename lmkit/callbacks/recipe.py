@@ -10,7 +10,6 @@ from lightning.pytorch.cli import SaveConfigCallback
 
 from lmkit.checkpoints import CHAT, KEY, WRITES_TEXT
 from lmkit.hf.importing import IMPORTED
-from lmkit.hf.start import start_from
 
 
 class KeepRecipe(SaveConfigCallback):
@@ -22,8 +21,8 @@ class KeepRecipe(SaveConfigCallback):
         """Writes the file when a fit starts; what only reads a run leaves its folder as it is."""
         if stage == "fit":
             super().setup(trainer, pl_module, stage)
-            source: Any = pl_module.init_from
-            start = start_from(source) if source else None
+            task: Any = pl_module
+            start = task.start(task.init_from) if task.init_from else None
             self._carried = _kept({CHAT: start.chat, IMPORTED: start.imported}) if start else None
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

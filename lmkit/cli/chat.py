@@ -5,9 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lmkit.checkpoints import KEY, find, read
-from lmkit.cli.generate import check_decoder, device_of, write
-from lmkit.cli.network_options import add_draws, add_network
 from lmkit.cli.parser import Parser
+from lmkit.cli.used_network import add_draws, add_network, check_decoder, device_of, write
 from lmkit.data.chat_templates.encoder import ChatEncoder
 from lmkit.errors import UserError
 from lmkit.hf.rebuilding import rebuild

@@ -3,16 +3,12 @@
 import sys
 from collections.abc import Sequence
 
-import torch
-
-from lmkit.callbacks.report import printable
 from lmkit.checkpoints import find
-from lmkit.cli.network_options import add_draws, add_network
 from lmkit.cli.parser import Parser
+from lmkit.cli.used_network import add_draws, add_network, check_decoder, device_of, write
 from lmkit.errors import UserError
 from lmkit.hf.rebuilding import rebuild
 from lmkit.inference import Sampler, complete
-from lmkit.network import Decoder, Network
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -59,37 +55,3 @@ def _parser() -> Parser:
     add_draws(parser, temperature=0.8, top_p=None)
     parser.add_argument("--cached", type=bool, default=True, help="whether to keep past keys and values")
     return parser
-
-
-def check_decoder(network: Network, where: str) -> Decoder:
-    """The network, if it continues texts.
-
-    Raises:
-        UserError: it does not.
-    """
-    if not isinstance(network, Decoder):
-        kind = type(network).__name__
-        raise UserError(f"{where} holds a network of class {kind}, but only a Decoder continues texts")
-    return network
-
-
-def device_of(name: str) -> torch.device:
-    """The device of this name; `auto` is an accelerator if there is one.
-
-    Raises:
-        UserError: it is not here.
-    """
-    if name == "auto":
-        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"no device {name} here: give cpu, or leave --device out") from error
-    return device
-
-
-def write(text: str) -> None:
-    """Writes to standard output at once, to a terminal without what could lead it astray."""
-    sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
-    sys.stdout.flush()

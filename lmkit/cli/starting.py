@@ -3,7 +3,9 @@
 What the command line says of `model.network` comes after, so that a window or a longer context can still be given.
 """
 
+import filecmp
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from hashlib import blake2b
@@ -96,6 +98,24 @@ def take_teachers_tokenizer(config: Any, kept: Mapping[str, Any], run: Path) -> 
         rank_zero_info(f"the tokenizer is the teacher's, of {place}")
 
 
+def keep_tokenizer(data: Any, run: Path) -> None:
+    """Has a run hold the tokenizer of its start or its teacher, so that its recipe can be used where the cache is not.
+
+    Args:
+        data: the recipe's, parsed.
+        run: its folder.
+    """
+    options, own = data.get("init_args", {}), run / "tokenizer"
+    taken = Path(options.get("tokenizer") or "")
+    if taken.parent != _cache():
+        return
+    with whole_folder(own, "set trainer.default_root_dir to another folder") as part:
+        shutil.copytree(taken, part, dirs_exist_ok=True)
+    names = [path.name for path in taken.iterdir()]
+    if filecmp.cmpfiles(taken, own, names, shallow=False)[0] == names:  # else what the run went on from has another
+        options["tokenizer"] = str(own)
+
+
 def _take_tokenizer(data: Any, start: Start) -> None:
     """Has the data use the tokenizer of a start, if it takes one and its recipe names none.
 
@@ -153,11 +173,15 @@ def _make_room(model: Any, data: Any) -> None:
 def _kept(files: TokenizerFiles) -> Path:
     """A folder of a tokenizer in the cache, named by what it holds."""
     name = blake2b(json.dumps(asdict(files), sort_keys=True).encode(), digest_size=16).hexdigest()
-    folder = cache_root() / "tokenizers" / name
+    folder = _cache() / name
     if not folder.is_dir():
         with whole_folder(folder) as part:
             write(part, files)
     return folder
+
+
+def _cache() -> Path:
+    return cache_root() / "tokenizers"
 
 
 def _check_same_tokens(path: str, files: TokenizerFiles) -> None:

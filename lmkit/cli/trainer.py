@@ -22,7 +22,7 @@ from lmkit.cli.reached import reached
 from lmkit.cli.recipes import read_recipes
 from lmkit.cli.resume import check_fits, check_same_loss, precision_of
 from lmkit.cli.runs import ROOT, new_folder, remove_folder, resolve
-from lmkit.cli.starting import settle, start_of, take_teachers_tokenizer, with_network
+from lmkit.cli.starting import keep_tokenizer, settle, start_of, take_teachers_tokenizer, with_network
 from lmkit.errors import UserError
 from lmkit.hf.start import base_of
 from lmkit.hf.start_kind import Start
@@ -135,6 +135,8 @@ class CLI(LightningCLI):
         self.resumed_step = int(kept["global_step"]) if kept and goes_on else 0
         self.folder = folder_of(self.checkpoint) if self.checkpoint and goes_on else self._new_folder(config)
         take_teachers_tokenizer(config, kept, self.folder)
+        if self._command == "fit" and self._writes(config):
+            keep_tokenizer(config.data, self.folder)
         config.trainer.precision = (
             config.trainer.precision or precision_of(kept) or choose_precision(str(config.trainer.accelerator))
         )
@@ -158,9 +160,13 @@ class CLI(LightningCLI):
         check_fits(self.checkpoint, kept, recipe, fitting)
         return kept
 
+    def _writes(self, config: Any) -> bool:
+        """Whether this process writes into the run's folder: neither ranks beside the first do, nor a trial run."""
+        return not (config.trainer.fast_dev_run or rank_zero_only.rank)  # type: ignore[attr-defined]
+
     def _new_folder(self, config: Any) -> Path:
-        """A new run's; ranks beside the first write nothing, nor does a trial run."""
-        if config.trainer.fast_dev_run or rank_zero_only.rank:  # type: ignore[attr-defined]
+        """A new run's."""
+        if not self._writes(config):
             return self.root / config.name / "version_0"
         self._new = new_folder(self.root, config.name)
         return self._new
@@ -184,6 +190,8 @@ class CLI(LightningCLI):
             UserError: the loss is another one than the checkpoint's.
         """
         super().instantiate_classes()
+        if self._start:
+            self.model.opened[self.model.init_from] = self._start
         if self.checkpoint:
             self.model.init_from = self._base
             check_same_loss(self._loss, as_recipe(self.model.made_of()))

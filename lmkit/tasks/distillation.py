@@ -95,13 +95,6 @@ class Distillation(Task):
         """Has the teacher be at hand."""
         self.teacher.begin(self, self.tokenizer, self._datamodule.vocab_size_used)
 
-    def on_validation_start(self) -> None:
-        """The same for a run that only measures."""
-        if self.trainer.state.fn != "fit":
-            self.on_fit_start()
-
-    on_test_start = on_validation_start
-
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The loss in nats summed over the valid tokens, and their number; out of training the cross-entropy."""
         valid = batch.targets != IGNORE

@@ -6,7 +6,6 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_info
 
-from lmkit.hf.start import start_from
 from lmkit.hf.start_kind import Start, check_numbers
 from lmkit.network import Transformer
 
@@ -20,7 +19,7 @@ def take_head(task: Any) -> None:
     Raises:
         UserError: its numbers are none.
     """
-    head = start_from(task.init_from).head if task.init_from is not None else None
+    head = task.start(task.init_from).head if task.init_from is not None else None
     if head is None:
         return
     own, classes = type(task).__name__, getattr(task, "classes", [])

@@ -11,7 +11,7 @@ from torch.optim import AdamW, Optimizer
 from lmkit.data.examples.roles import CHOSEN, MISMATCHED, REJECTED
 from lmkit.data.examples.trees import Trees
 from lmkit.errors import UserError
-from lmkit.hf.start import places_of, start_from
+from lmkit.hf.start import places_of
 from lmkit.losses import DPO, Completions, PreferenceLoss, chunked_log_probabilities
 from lmkit.network import Decoder, Network
 from lmkit.optim import Schedule, WarmupCosine
@@ -122,14 +122,7 @@ class PreferenceOptimization(Task):
             found = began_with(kept, places, what)
             self.origin = str(found.path)
             return found
-        return None if self.origin is None else base_at(start_from(self.origin))
-
-    def on_validation_start(self) -> None:
-        """The same for a run that only measures."""
-        if self.trainer.state.fn != "fit":
-            self.on_fit_start()
-
-    on_test_start = on_validation_start
+        return None if self.origin is None else base_at(self.start(self.origin))
 
     def loss(self, batch: Trees) -> tuple[Tensor, Tensor]:
         """The loss summed over the pairs, or judged completions, and their number."""

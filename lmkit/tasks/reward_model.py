@@ -73,8 +73,6 @@ class RewardModel(Task):
         """Looks whether the data has pairs."""
         self.check_suits(self._datamodule)
 
-    on_validation_start = on_test_start = on_fit_start
-
     def loss(self, batch: Trees) -> tuple[Tensor, Tensor]:
         """The loss summed over the pairs, and their number."""
         rewards = self.rewards(batch)

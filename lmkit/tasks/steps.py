@@ -110,6 +110,13 @@ class Steps(LightningModule):
         if gradient_clip_algorithm == "value":
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
+    def on_validation_start(self) -> None:
+        """What a fit does before its first step is done for a run that only measures too."""
+        if self.trainer.state.fn != "fit":
+            self.on_fit_start()
+
+    on_test_start = on_validation_start
+
     def validation_step(self, batch: Any) -> None:
         """Adds a batch to the validation loss."""
         self._measured.add("loss", *self.loss(batch))

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lmkit.checkpoints import LOSS
 from lmkit.errors import UserError
 from lmkit.hf.start import start_from
-from lmkit.hf.start_kind import check_numbers
+from lmkit.hf.start_kind import Start, check_numbers
 from lmkit.network import Network
 from lmkit.optim import Schedule, WarmupCosine
 from lmkit.tasks.beside import Base, base_for, check_base, keep_learned, names_of_base
@@ -41,6 +41,9 @@ class Task(Steps):
         compile: whether each block is compiled by `torch.compile`.
         transforms: what is done to the network once it is built, in this order; none for nothing.
         init_from: where the first weights come from: a Hugging Face folder, a run or a checkpoint; none draws them.
+
+    Attributes:
+        opened: what has been read to start from, by its place.
     """
 
     writes_text: ClassVar[bool] = True
@@ -64,22 +67,29 @@ class Task(Steps):
         self._network, self._compile = network, compile
         self.transforms = transforms or []
         self.init_from = self.origin = init_from
+        self.opened: dict[str, Start] = {}
         self._base: Base | None = None
 
     def build(self) -> None:
         """Builds the network, fills it if it starts from another, and transforms it."""
         self.network = self.started(self.init_from)
         if self.init_from is not None:
-            start = start_from(self.init_from)
+            start = self.start(self.init_from)
             self._base = base_for(start, self.transforms)
             if self.writes_text:
                 tell_left(start)
 
-    def started(self, start: str | None) -> Network:
-        """A network, filled from a start if there is one, and transformed."""
+    def start(self, place: str) -> Start:
+        """What is at a place to start from, read once in a run: others may write something else there meanwhile."""
+        if place not in self.opened:
+            self.opened[place] = start_from(place)
+        return self.opened[place]
+
+    def started(self, place: str | None) -> Network:
+        """A network, filled from what is at a place if there is one, and transformed."""
         network = self._network()
-        if start is not None:
-            given = start_from(start)
+        if place is not None:
+            given = self.start(place)
             given.load_into(network)
             check_numbers(network, str(given.path))
         return self._transformed(network)

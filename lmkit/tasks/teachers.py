@@ -61,7 +61,6 @@ class Teacher:
         self.path, self._k, self._temperature, self._chunk = path, k, temperature, chunk
         self.known: Mapping[str, str] | None = None
         self.base: Base | None = None
-        self._start: Start | None = None
         self._network: Decoder | None = None
         self._kept: KeptTopK | None = None
 
@@ -77,15 +76,15 @@ class Teacher:
             UserError: nothing is there, or not what the run has learned from so far, or its tokens are others, or
                 fewer than are to be told.
         """
-        self.base = self._found(task)
-        start = self._start = start_from(self.base.path)
-        check_same_tokens(self.path, Tokenizer.from_str(start.tokenizer().tokenizer), tokenizer)
+        self.base = found_teacher(self.path, self.known, Path(task.trainer.default_root_dir))
+        self._start: Start = start_from(self.base.path)
+        check_same_tokens(self.path, Tokenizer.from_str(self._start.tokenizer().tokenizer), tokenizer)
         if self._k is None:
             return
         if self._k > used:
             raise UserError(f"top_k is {self._k}, but there are {used} token ids: give fewer, such as 32")
         with torch.device("meta"):
-            parts = [FORMAT, self.base.fingerprint, start.recipe, described(_built(start)), used]
+            parts = [FORMAT, self.base.fingerprint, self._start.recipe, described(_built(self._start)), used]
         parts += [self._k, self._temperature, str(task.trainer.precision)]
         name = blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
         self._kept = KeptTopK(cache_root() / "teachers" / f"{name}.sqlite", self._k, used)
@@ -98,10 +97,6 @@ class Teacher:
         """
         return {**self.base.told(run), "named": self.path} if self.base else {}
 
-    def _found(self, task: Any) -> Base:
-        """The teacher; of a run that goes on the very one that it began with, whatever has taken its name since."""
-        return found_teacher(self.path, self.known, Path(task.trainer.default_root_dir))
-
     def network(self, task: Any) -> Decoder:
         """The network, on the device and in the precision of the run, read when it is first needed.
 
@@ -109,14 +104,13 @@ class Teacher:
             UserError: it reads shorter rows than the data has.
         """
         if self._network is None:
-            start, time = self._start or start_from(self.path), task.trainer.datamodule.context
-            network = _built(start)
+            network, time = _built(self._start), task.trainer.datamodule.context
             if time > network.context:
                 raise UserError(
                     f"rows are {time} tokens long, but the teacher {self.path} has context {network.context}: set "
                     "data.context lower"
                 )
-            start.load_into(network)
+            self._start.load_into(network)
             network = task.trainer.precision_plugin.convert_module(network)
             self._network = network.to(task.device).eval().requires_grad_(False)
         return self._network

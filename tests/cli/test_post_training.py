@@ -82,6 +82,14 @@ def test_a_base_model_becomes_an_assistant_that_prefers(base, monkeypatch):
     assert out.count("\n") >= 2
 
 
+def test_a_runs_own_recipe_needs_neither_the_cache_nor_where_it_started(base, tmp_path, monkeypatch):
+    shutil.rmtree("runs/gpt-small")
+    monkeypatch.setenv("LMKIT_CACHE", str(tmp_path / "another"))
+    code, out, errors = base("predict", "-c", "runs/sft/version_0/config.yaml", "--ckpt_path=runs/sft")
+    assert code == 0, errors
+    assert "predictions.jsonl" in out
+
+
 def test_a_network_without_conversations_does_not_chat(base):
     code, _, errors = base("chat", "runs/gpt-small")
     assert code == 2

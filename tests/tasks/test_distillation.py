@@ -200,6 +200,17 @@ def test_what_was_said_is_not_taken_for_that_of_a_teacher_of_other_code(built, s
     assert files[0] == files[2] != files[1]
 
 
+def test_what_was_said_is_not_taken_for_that_of_other_options(built, started):
+    path, tokenizer = started
+    task, files = built(), []
+    for k, temperature, precision in ((4, 1.0, "32-true"), (4, 2.0, "32-true"), (5, 1.0, "32-true"), (4, 1.0, "bf16")):
+        task.trainer.precision = precision
+        teacher = Teacher(str(path), k, temperature, 8)
+        teacher.begin(task, tokenizer, 300)
+        files.append(teacher._kept.file)
+    assert len({*files}) == 4
+
+
 def test_a_teacher_of_other_tokens_or_shorter_rows_is_refused(built, started):
     task = built()
     task._datamodule.context = 65

@@ -12,6 +12,7 @@ from lmkit.layers import GatedDeltaNet
 from lmkit.losses import ORPO, SimPO
 from lmkit.network import Decoder, follows_branches
 from lmkit.tasks import PreferenceOptimization
+from lmkit.tasks.references import Reference
 from tests.tasks.conftest import drawn
 
 V, T = 40, 48
@@ -60,6 +61,33 @@ def test_what_is_told_beside_the_loss():
     assert torch.allclose(told["tokens_rejected"][0], tokens[1::2].float().mean())
     assert {"reward_chosen", "reward_rejected", "margin", "accuracy"} <= told.keys()
     assert "kl" not in told
+
+
+class Given(Reference):
+    """Log-probabilities that are given."""
+
+    def __init__(self, sums):
+        self._sums = sums
+
+    def begin(self, task):
+        pass
+
+    def sums(self, task, trees):
+        return self._sums
+
+
+def test_kl_is_the_mean_log_ratio_of_a_token():
+    reference = -torch.rand(6) * 30
+    task = PreferenceOptimization(NETWORK, reference=Given(reference))
+    task.configure_model()
+    batch = lay(drawn(3, V), [(CHOSEN, REJECTED)] * 3, range(3), 0)
+    task.loss(batch)
+    told = task._trained.take(lambda tensor: tensor)
+    sums, tokens = task.log_probabilities(task.network, batch)
+    assert told["kl"][0].item() == pytest.approx(float((sums - reference).sum() / tokens.sum()))
+    margins = 0.1 * ((sums - reference)[0::2] - (sums - reference)[1::2])
+    assert told["margin"][0].item() == pytest.approx(float(margins.mean()))
+    assert told["accuracy"][0].item() == pytest.approx(float((margins > 0).float().mean()))
 
 
 def test_no_completion_is_no_loss():

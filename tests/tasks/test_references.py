@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from lmkit.data.examples.roles import CHOSEN, REJECTED
 from lmkit.data.examples.trees import lay
 from lmkit.errors import UserError
 from lmkit.layers import MixtureOfExperts, SelfAttention, SigmoidRouter
-from lmkit.network import Decoder
+from lmkit.network import Decoder, PreNorm
 from lmkit.tasks import PreferenceOptimization
 from lmkit.tasks.described import described
 from lmkit.tasks.references import AdaptersOff
@@ -81,6 +82,18 @@ def test_what_is_frozen_of_an_adapter_stays_so_after_a_look_without_it():
     assert {*before.values()} == {True, False}
     AdaptersOff().sums(task, lay(drawn(3, 40), [(CHOSEN, REJECTED)] * 3, range(3), 0))
     assert {name: parameter.requires_grad for name, parameter in task.network.named_parameters()} == before
+
+
+def test_a_reference_drops_nothing_out():
+    network = partial(Decoder, 40, 48, 16, 2, 2, block=partial(PreNorm, dropout=0.5))
+    task = PreferenceOptimization(network, transforms=[LoRA(rank=2)])
+    task.configure_model()
+    batch = lay(drawn(3, 40), [(CHOSEN, REJECTED)] * 3, range(3), 0)
+    task.train()
+    one, other = (AdaptersOff().sums(task, batch) for _ in range(2))
+    assert torch.equal(one, other)
+    assert task.network.training
+    assert not torch.equal(one, task.log_probabilities(task.network, batch)[0])
 
 
 def test_a_router_that_adjusts_itself_is_no_reference():
