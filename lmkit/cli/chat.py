@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lmkit.checkpoints import KEY, find, read
 from lmkit.cli.parser import Parser
-from lmkit.cli.used_network import add_draws, add_network, check_decoder, device_of, write
+from lmkit.cli.used_network import add_draws, add_network, check_decoder, check_text, device_of, write
 from lmkit.data.chat_templates.encoder import ChatEncoder
 from lmkit.errors import UserError
 from lmkit.hf.rebuilding import rebuild
@@ -22,6 +22,7 @@ def run(arguments: Sequence[str]) -> None:
     options = _parser().parse(arguments[1:])
     if options.count < 1:
         raise UserError(f"--count is {options.count}: give 1 or more")
+    check_text(options.system or "", "--system")
     sampler = Sampler(options.temperature, options.top_k, options.top_p, options.seed)
     path = find(options.checkpoint)
     rebuilt = rebuild(path, tuple(options.plugins), options.adapter)
@@ -83,6 +84,7 @@ def _lines() -> Iterator[str]:
             raise UserError(f"what was said is not UTF-8 (byte {error.start}): give it in UTF-8") from error
         if not terminal and not line:
             return
+        check_text(line, "what was said")
         if line.strip():
             yield line.strip()
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from lmkit.checkpoints import find
 from lmkit.cli.parser import Parser
-from lmkit.cli.used_network import add_draws, add_network, check_decoder, device_of, write
+from lmkit.cli.used_network import add_draws, add_network, check_decoder, check_text, device_of, write
 from lmkit.errors import UserError
 from lmkit.hf.rebuilding import rebuild
 from lmkit.inference import Sampler, complete
@@ -14,8 +14,7 @@ from lmkit.inference import Sampler, complete
 def run(arguments: Sequence[str]) -> None:
     """Parses the command line and writes the samples to standard output."""
     options = _parser().parse(arguments[1:])
-    if any("\udc80" <= letter <= "\udcff" for letter in options.prompt):  # how Python shows bytes of the command line
-        raise UserError(f"--prompt is {options.prompt!a}, whose bytes are not UTF-8: give it in UTF-8")
+    check_text(options.prompt, "--prompt")
     for name in ("count", "samples"):
         if options[name] < 1:
             raise UserError(f"--{name} is {options[name]}: give 1 or more")

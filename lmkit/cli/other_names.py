@@ -23,6 +23,7 @@ _NAMES = {
     "resume": "--ckpt_path",
     "resume_from_checkpoint": "--ckpt_path",
     "seed": "--seed_everything",
+    "strict": "--data.strict",
 }
 
 

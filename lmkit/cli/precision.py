@@ -33,7 +33,8 @@ def choose_precision(accelerator: str) -> str:
         fast, why = False, "that of ranks that were not started by lmkit, which cannot agree on a measured one"
     else:
         gain = measured_flops(device, torch.bfloat16) / measured_flops(device, torch.float32)
-        fast, why = gain > GAIN, f"as on this {device.type} bfloat16 products are {gain:.1f} times as fast as float32's"
+        fast, measured = gain > GAIN, f"{gain:.1f} times as fast as float32's on this {device.type}"
+        why = f"as bfloat16 products are {measured}, which is {'more' if fast else 'not more'} than {GAIN}"
     precision = "bf16-mixed" if fast else "32-true"
     os.environ[CHOSEN] = precision
     rank_zero_info(f"trainer.precision is {precision}, {why} (name one to choose another)")

@@ -27,7 +27,7 @@ from lmkit.hf.start_kind import Start
 from lmkit.hf.tokens.files import TokenizerFiles, write
 from lmkit.registry import build, classes
 from lmkit.tasks.distillation import TEACHER
-from lmkit.tasks.teachers import found_teacher
+from lmkit.tasks.teachers import check_teaches, found_teacher
 from lmkit.transforms import Adapter, Transform
 
 ROWS = 64
@@ -94,7 +94,9 @@ def take_teachers_tokenizer(config: Any, kept: Mapping[str, Any], run: Path) -> 
     teacher, options = config.model.get("init_args", {}).get("teacher"), config.data.get("init_args", {})
     if isinstance(teacher, str) and options.get("tokenizer", "") is None:
         place = found_teacher(teacher, kept[TEACHER], run).path if TEACHER in kept else teacher
-        options["tokenizer"] = str(_kept(start_from(place).tokenizer()))
+        start = start_from(place)
+        check_teaches(start)
+        options["tokenizer"] = str(_kept(start.tokenizer()))
         rank_zero_info(f"the tokenizer is the teacher's, of {place}")
 
 

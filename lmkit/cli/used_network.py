@@ -32,6 +32,20 @@ def add_draws(parser: Parser, temperature: float, top_p: float | None) -> None:
     parser.add_argument("--seed", type=int | None, default=None, help="makes the draws repeatable")
 
 
+def check_text(text: str, what: str) -> None:
+    """Looks whether a text came in UTF-8.
+
+    Args:
+        text: from the command line or the input, where Python shows other bytes by halves of characters.
+        what: it is.
+
+    Raises:
+        UserError: it did not.
+    """
+    if any("\udc80" <= letter <= "\udcff" for letter in text):
+        raise UserError(f"{what} is {text!a}, whose bytes are not UTF-8: give it in UTF-8")
+
+
 def check_decoder(network: Network, where: str) -> Decoder:
     """The network, if it continues texts.
 

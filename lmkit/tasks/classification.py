@@ -15,10 +15,9 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from lmkit.data.labelled_texts import NO_CLASS, LabelledTexts
 from lmkit.errors import UserError
 from lmkit.layers.weights import Linear
-from lmkit.losses.chunks import wide
 from lmkit.network import Transformer
 from lmkit.optim import Schedule, WarmupCosine
-from lmkit.tasks.heads import freeze_own, take_head
+from lmkit.tasks.heads import freeze_own, scores_of, take_head
 from lmkit.tasks.task import Task
 from lmkit.transforms import Transform
 
@@ -89,7 +88,7 @@ class Classification(Task):
     def scores(self, batch: LabelledTexts) -> Tensor:
         """Logits of the classes of each text (N, classes)."""
         hidden = self.network(batch.inputs, batch.documents)
-        return wide(self.head(hidden.flatten(0, 1)[batch.ends]))
+        return scores_of(self.head, hidden.flatten(0, 1)[batch.ends])
 
     def states(self, network: Any, tokens: Tensor) -> list[Tensor]:
         """That of the last token, the only one that is read."""

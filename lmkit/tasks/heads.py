@@ -4,9 +4,14 @@ that of the network, which such a task does not read.
 
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
 
 from lmkit.hf.start_kind import Start, check_numbers
+from lmkit.layers import Linear
+from lmkit.losses.chunks import wide
 from lmkit.network import Transformer
 
 
@@ -31,6 +36,18 @@ def take_head(task: Any) -> None:
     else:
         told = " but ".join(", ".join(names) for names in (head.classes, classes))
         rank_zero_info(f"{task.init_from} tells other classes apart ({told} here): the head is new")
+
+
+def scores_of(head: Linear, states: Tensor) -> Tensor:
+    """What a head gives (N, scores), in float32 or wider whatever the precision of the run: half precision would make
+    equal what differs by less than a hundredth, and scores are there to be compared.
+
+    Args:
+        head: that of a task.
+        states: hidden ones (N, D).
+    """
+    with torch.autocast(states.device.type, enabled=False):
+        return F.linear(wide(states), wide(head.weight), None if head.bias is None else wide(head.bias))
 
 
 def freeze_own(network: Transformer) -> None:

@@ -12,11 +12,10 @@ from lmkit.data.examples.roles import CHOSEN, REJECTED
 from lmkit.data.examples.trees import Trees
 from lmkit.layers.weights import Linear
 from lmkit.losses import bradley_terry, bradley_terry_accuracy
-from lmkit.losses.chunks import wide
 from lmkit.network import Decoder
 from lmkit.optim import Schedule, WarmupCosine
 from lmkit.tasks.fitting import check_pairs
-from lmkit.tasks.heads import freeze_own, take_head
+from lmkit.tasks.heads import freeze_own, scores_of, take_head
 from lmkit.tasks.task import Task
 from lmkit.tasks.trees import read_trees, tell_completions
 from lmkit.transforms import Transform
@@ -87,8 +86,7 @@ class RewardModel(Task):
     def rewards(self, trees: Trees) -> Tensor:
         """The reward of each completion (C)."""
         hidden, trees = read_trees(self.network, trees)
-        rewards: Tensor = wide(self.head(hidden[trees.ends]).squeeze(1))
-        return rewards
+        return scores_of(self.head, hidden[trees.ends]).squeeze(1)
 
     def states(self, network: Any, tokens: Tensor) -> list[Tensor]:
         """That of the last token, the only one that is read."""

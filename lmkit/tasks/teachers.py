@@ -43,6 +43,19 @@ def found_teacher(named: str, kept: Mapping[str, str] | None, run: Path) -> Base
     return began_with(kept, [*places_of(kept, run), Path(named)], what)
 
 
+def check_teaches(start: Start) -> None:
+    """Looks whether a network was taught to write text.
+
+    Raises:
+        UserError: it scores text.
+    """
+    if start.head is not None:
+        raise UserError(
+            f"{start.path} was trained by {start.head.task}, whose head gives scores and writes no text, so that it "
+            "cannot teach: give a run of another task, such as SFT"
+        )
+
+
 class Teacher:
     """Tells of each token that is predicted what a network says of it.
 
@@ -78,6 +91,7 @@ class Teacher:
         """
         self.base = found_teacher(self.path, self.known, Path(task.trainer.default_root_dir))
         self._start: Start = start_from(self.base.path)
+        check_teaches(self._start)
         check_same_tokens(self.path, Tokenizer.from_str(self._start.tokenizer().tokenizer), tokenizer)
         if self._k is None:
             return

@@ -201,6 +201,8 @@ def test_a_mistake_gets_one_line(run, toy, options, parts):
         (["generate", "x", "--count=0"], ["--count is 0"]),
         (["generate", "x", "--seed=-1"], ["seed is -1"]),
         (["generate", "x", "--prompt=\udcff"], ["bytes are not UTF-8"]),
+        (["chat", "x", "--system=\udcff"], ["--system is '\\udcff', whose bytes are not UTF-8"]),
+        (["fit", "--config", RECIPE, "--strict"], ["did you mean --data.strict?"]),
         (["fit", "--model.network.norm=LayerNorm"], ["no recipe is named", "--config recipes/gpt-small.yaml"]),
         (["fit", "--config"], ["--config came without a value"]),
     ],

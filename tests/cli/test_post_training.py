@@ -90,6 +90,15 @@ def test_a_runs_own_recipe_needs_neither_the_cache_nor_where_it_started(base, tm
     assert "predictions.jsonl" in out
 
 
+def test_what_is_said_in_other_bytes_is_told(base, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9\n"), "utf-8", "surrogateescape"))
+    code, _, errors = base("chat", "runs/sft", "--count=3")
+    assert (code, errors.strip().splitlines()[-1]) == (
+        2,
+        r"lmkit: error: what was said is 'caf\udce9\n', whose bytes are not UTF-8: give it in UTF-8",
+    )
+
+
 def test_a_network_without_conversations_does_not_chat(base):
     code, _, errors = base("chat", "runs/gpt-small")
     assert code == 2

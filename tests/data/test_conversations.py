@@ -209,6 +209,7 @@ def test_keys_of_no_format_are_told_with_those_of_each(tmp_path: Path) -> None:
 def test_what_other_data_would_read_a_row_is_told() -> None:
     for cls, wanted, said in (
         (PromptChosenRejected, Conversation, "to read it as a Preference take data of Preferences, as recipes/dpo"),
+        (PromptCompletionLabel, Preference, "as a Judged take data of Judgements, as recipes/kto.yaml does; else give"),
         (TextLabel, Judged, "as a Labelled take data of Labels, as recipes/classify.yaml does; else give"),
         (OpenAIMessages, Preference, "as a Conversation take data of Chat, as recipes/sft.yaml does"),
     ):

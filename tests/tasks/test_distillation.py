@@ -211,6 +211,15 @@ def test_what_was_said_is_not_taken_for_that_of_other_options(built, started):
     assert len({*files}) == 4
 
 
+def test_a_teacher_that_scores_text_is_refused(built, started):
+    path, tokenizer = started
+    task, held = built(), read(path)
+    held["state_dict"]["head.weight"] = torch.zeros(1, 32)
+    write(held, path, "")
+    with pytest.raises(UserError, match=r"was trained by Pretraining, whose head gives scores and .* cannot teach"):
+        Teacher(str(path), None, 1.0, 8).begin(task, tokenizer, 300)
+
+
 def test_a_teacher_of_other_tokens_or_shorter_rows_is_refused(built, started):
     task = built()
     task._datamodule.context = 65

@@ -68,8 +68,8 @@ def test_a_base_in_four_bits_and_half_precision_is_its_own_reference_at_first(ru
     )
     assert off == copied
     assert (off[0], off[4]) == pytest.approx((math.log(2), 0), abs=1e-6)
-    # in batches of other examples, which half precision rounds in another way
-    assert (stored[0], stored[4]) == pytest.approx((math.log(2), 0), abs=5e-5)
+    # in batches of other examples, which half precision rounds in another way: by 0.03 nats a token, were it of one
+    assert (stored[0], stored[4]) == pytest.approx((math.log(2), 0), abs=2e-4)
 
 
 def test_what_is_frozen_of_an_adapter_stays_so_after_a_look_without_it():

@@ -50,6 +50,19 @@ def test_a_reward_is_that_of_the_last_token_of_an_answer_alone(double, network):
     assert float(told["margin"][0]) == pytest.approx(float((chosen - rejected).mean()), rel=1e-5)
 
 
+@pytest.mark.parametrize("halved", [False, True], ids=["mixed", "true"])
+def test_rewards_are_not_rounded_to_half_precision(halved):
+    task = RewardModel(NETWORK)
+    task.configure_model()
+    task.to(torch.bfloat16 if halved else torch.float32)
+    batch = lay(drawn(40, V), [(CHOSEN, REJECTED)] * 40, range(40), 0)
+    with torch.autocast("cpu", torch.bfloat16, enabled=not halved), torch.no_grad():
+        rewards = task.rewards(batch)
+    assert rewards.dtype == torch.float32
+    assert not torch.equal(rewards, rewards.bfloat16().float())
+    assert len(rewards.unique()) > 75
+
+
 def test_no_pair_is_no_loss():
     task = RewardModel(NETWORK)
     task.configure_model()

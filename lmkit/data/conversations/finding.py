@@ -101,10 +101,10 @@ def told(kind: Kinds) -> str:
 
 def _other_data(values: dict[str, Any]) -> str:
     """What else would read a row, if anything does."""
-    fitting = (each for each in FORMATS if each.fits(values))
-    found = next((each for each in fitting if "label" in values or "label" not in each.row), None)
-    if found is None:
+    fitting = [each for each in FORMATS if each.fits(values) and ("label" in values or "label" not in each.row)]
+    if not fitting:
         return ""
+    found = max(fitting, key=lambda each: sum(key in values for key in each.row))
     data, recipe = READERS[found.gives]
     return f"to read it as a {found.gives.__name__} take data of {data}, as {recipe} does; else "
 

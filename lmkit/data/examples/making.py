@@ -131,7 +131,8 @@ class Making:
         if train and validation:
             return
         self._faults.check_left(train + validation, self._wanted.source)
-        told = "; ".join(self._faults.lines())
+        lines = self._faults.lines()
+        told = "; ".join(lines if len(lines) < 4 else [*lines[:2], lines[-1]])  # the most frequent ones, and how many
         raise UserError(
             f'the source "{self._wanted.source}" leaves {train} {self._maker.noun} to train on and {validation} to '
             f"validate on{f' ({told})' if told else ''}: give more rows, another data.validation_fraction, such as "

@@ -95,5 +95,5 @@ def _has_lines(error: json.JSONDecodeError) -> bool:
 def _why(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         place = f"line {error.lineno}, character {error.colno}" if error.lineno > 1 else f"character {error.colno}"
-        return f"{error.msg} at {place}"
+        return f"{error.msg.removesuffix(' at')} at {place}"
     return f"no UTF-8 at byte {error.start + 1}" if isinstance(error, UnicodeDecodeError) else str(error)
