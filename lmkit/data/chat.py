@@ -1,6 +1,7 @@
 """The LightningDataModule for conversations: packed into rows, hardly any padding, the assistant's tokens to learn."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ from lmkit.data.chat_templates.encoder import ChatEncoder, Encoded, Lesson
 from lmkit.data.conversations import Conversation, Messages, RowFormat
 from lmkit.data.corpus.sources import STANDARD_LIBRARY
 from lmkit.data.examples.answers import bytes_learned
+from lmkit.data.examples.cutting import longest_that_fits
 from lmkit.data.examples.maker import Example, Maker
 from lmkit.data.examples.module import ConversationData
 from lmkit.data.examples.preparation import ExamplePreparation
@@ -122,17 +124,29 @@ class Turns(Maker):
             return Example([whole], self._bytes(texts[0], encoder))
         ends = [n for n, message in enumerate(value.messages, 1) if message["role"] == "assistant"]
         cuts = ends[:-1] if self.too_long == "cut" and self.train_on != "last" else []
-        for end in reversed(cuts):
-            lesson = self._lesson(encoder, value.messages[:end], value)
-            (part,) = map(_learnable, encoder.encode([lesson]))
-            if len(part.ids) - 1 <= self.context:
-                return Example([part], self._bytes(lesson, encoder), cut=True)
+        before, cut = partial(self._before, encoder, value), partial(self._cut, encoder, value)
+        if example := longest_that_fits(cuts, self.context, before, cut):
+            return example
         last = self.too_long == "cut" and self.train_on == "last" and len(ends) > 1
         why = ", and is not cut, since its last turn is what is learned (data.train_on)" if last else ""
         raise UserError(
             f"the conversation has {len(whole.ids)} tokens, and a row takes {self.context}{why}: give a longer "
             "data.context"
         )
+
+    def _before(self, encoder: ChatEncoder, value: Conversation, end: int) -> int:
+        """Tokens before the last answer of a beginning. They become more with each answer, even where a template takes
+        thoughts out of earlier ones, which it has done by then.
+        """
+        return encoder.length(value.messages[: end - 1], value.tools)
+
+    def _cut(self, encoder: ChatEncoder, value: Conversation, end: int) -> Example | None:
+        """The example of the first messages up to an answer; none where it is too long."""
+        lesson = self._lesson(encoder, value.messages[:end], value)
+        (part,) = map(_learnable, encoder.encode([lesson]))
+        if len(part.ids) - 1 > self.context:
+            return None
+        return Example([part], self._bytes(lesson, encoder), cut=True)
 
     def _lesson(self, encoder: ChatEncoder, messages: Messages, value: Conversation) -> Lesson:
         """What of these messages is to learn."""

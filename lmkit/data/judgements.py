@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from lmkit.data.chat_templates import ChatTemplate
@@ -12,6 +11,7 @@ from lmkit.data.chat_templates.encoder import Encoded
 from lmkit.data.conversations import Judged, Messages, Preference, RowFormat
 from lmkit.data.corpus.sources import STANDARD_LIBRARY
 from lmkit.data.examples.answers import Answers
+from lmkit.data.examples.elsewhere import of_another_prompt
 from lmkit.data.examples.module import ConversationData
 from lmkit.data.examples.preparation import ExamplePreparation
 from lmkit.data.examples.roles import CHOSEN, MISMATCHED, REJECTED, UNJUDGED
@@ -163,7 +163,13 @@ class JudgedRows:
     def __init__(self, store: ExampleStore, context: int, pad: int) -> None:
         self._store, self._context, self._pad = store, context, pad
         self.fingerprint = f"{store.fingerprint}, others up to {context}"
-        self._other(0)
+        prompts = store.same(0)
+        if (prompts == prompts[0]).all():
+            raise UserError(
+                f"the {len(store)} judgements in {store.folder.name} are all of one prompt, but each is compared with "
+                "an answer to another: give rows of several prompts, or another data.validation_fraction"
+            )
+        self._others = of_another_prompt(prompts)
 
     def __len__(self) -> int:
         """How many examples there are."""
@@ -178,21 +184,9 @@ class JudgedRows:
     def _tree(self, index: int) -> list[Encoded]:
         """The prompt, its answer, and another's, of which at least one token has room."""
         prompt, own = self._store[index]
-        ids, trained = self._store[self._other(index)][1]
+        ids, trained = self._store[int(self._others[index])][1]
         room = self._context - len(prompt.ids)
         return [prompt, own, Encoded(ids[:room], trained[:room])]
-
-    def _other(self, index: int) -> int:
-        """The next example of another prompt, from half-way round on: rows of a kind often stand together."""
-        prompt = self._store[index][0].ids
-        for step in range(len(self)):
-            other = (index + len(self) // 2 + step) % len(self)
-            if not np.array_equal(self._store[other][0].ids, prompt):
-                return other
-        raise UserError(
-            f"the {len(self)} judgements in {self._store.folder.name} are all of one prompt, but each is compared with "
-            "an answer to another: give rows of several prompts, or another data.validation_fraction"
-        )
 
 
 class OwnAnswers:

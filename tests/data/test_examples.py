@@ -55,3 +55,17 @@ def test_a_damaged_store_is_told(tmp_path):
         file.write(b"1")
     with pytest.raises(UserError, match="do not fit together"):
         ExampleStore(tmp_path / "store")
+
+
+def test_pieces_of_the_same_tokens_have_the_same_number(tmp_path):
+    draw = np.random.default_rng(0)
+    kinds = [Encoded(np.array(ids), np.zeros(len(ids), np.bool_)) for ids in ([1], [1, 1], [1, 2], [70_000], [256])]
+    drawn = draw.integers(0, len(kinds), (40, 2))
+    writer = ExampleWriter(tmp_path / "store", 2)
+    for first, second in drawn.tolist():
+        writer.add([kinds[first], kinds[second]])
+    writer.finish({})
+    store = ExampleStore(tmp_path / "store")
+    for piece in range(2):
+        numbers, wanted = store.same(piece), drawn[:, piece]
+        assert ((numbers[:, None] == numbers) == (wanted[:, None] == wanted)).all()

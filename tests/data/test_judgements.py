@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from lmkit.data.examples.elsewhere import of_another_prompt
 from lmkit.data.examples.roles import CHOSEN, MISMATCHED, REJECTED, UNJUDGED
 from lmkit.data.judgements import Judgements
 from lmkit.data.preferences import Preferences
@@ -90,8 +91,8 @@ def test_an_answer_has_its_role_and_another_prompts_answer_beside_it(judged):
         assert own == (CHOSEN if told.startswith("A number") else REJECTED)
         assert told in texts
         prompt = data.train[number][0].ids
-        assert not np.array_equal(data.train[rows._other(number)][0].ids, prompt)
-        ids = data.train[rows._other(number)][1].ids[: CONTEXT - len(prompt)]
+        assert not np.array_equal(data.train[int(rows._others[number])][0].ids, prompt)
+        ids = data.train[int(rows._others[number])][1].ids[: CONTEXT - len(prompt)]
         assert trees.targets[trees.owners == 2 * number + 1].tolist() == ids.tolist()
     assert (trees.roles == CHOSEN).sum() == (trees.roles == REJECTED).sum()
     again = rows.batch([3])
@@ -134,3 +135,14 @@ def test_one_prompt_is_too_few(judged):
 def test_judgements_are_no_pairs(judged):
     with pytest.raises(UserError, match="a Preference is read by"):
         opened(Preferences, judged)
+
+
+def test_the_next_answer_of_another_prompt_is_the_one_that_a_search_finds():
+    draw = np.random.default_rng(0)
+    for count in range(2, 40):
+        prompts = np.repeat(draw.integers(0, draw.integers(2, 5), count), draw.integers(1, 6, count))[:count]
+        prompts[draw.integers(count)] = 7  # so that there are two
+        found = of_another_prompt(prompts)
+        for number, prompt in enumerate(prompts):
+            places = [(number + count // 2 + step) % count for step in range(count)]
+            assert found[number] == next(place for place in places if prompts[place] != prompt)

@@ -99,6 +99,15 @@ class ChatEncoder:
         ids: list[int] = tokens.ids.tolist()
         return ids
 
+    def length(self, messages: Messages, tools: Messages | None = None) -> int:
+        """Tokens of a conversation, without a look at where answers begin, so that it is written only once.
+
+        Raises:
+            UserError: it is no conversation that the template can write.
+        """
+        text = self.template.render(messages, tools, False, self.bos, self.eos)
+        return len(self.tokenizer.encode(text, add_special_tokens=False))
+
     def mark(self, messages: Messages, tools: Messages | None = None, since: int = 0) -> Lesson:
         """A conversation as text, and what of that is learned: what the assistant says.
 

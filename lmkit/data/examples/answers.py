@@ -2,12 +2,14 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
 from lmkit.data.chat_templates.encoder import ChatEncoder, Encoded, Lesson
 from lmkit.data.conversations import Messages
+from lmkit.data.examples.cutting import longest_that_fits
 from lmkit.data.examples.maker import Example, Maker
 from lmkit.errors import UserError
 
@@ -39,17 +41,38 @@ class Answers(Maker):
     def example(self, encoder: ChatEncoder, value: Any, texts: Sequence[Lesson], encoded: Sequence[Encoded]) -> Example:
         """See `Maker`."""
         pieces = split(encoded)
-        longest = len(pieces[0].ids) + max(len(piece.ids) for piece in pieces[1:])
-        if longest <= self.context:
-            return Example(pieces, sum(bytes_learned(text, encoder) for text in texts), self.told(value))
-        shorter = _without_oldest(value.prompt) if self.too_long == "cut" else None
-        if shorter is None:
-            raise UserError(
-                f"the prompt with an answer has {longest} tokens, more than {self.context}: give a longer data.context"
-            )
-        again = value._replace(prompt=shorter)
-        texts = self.marked(encoder, again)
-        return self.example(encoder, again, texts, encoder.encode(texts))._replace(cut=True)
+        if _longest(pieces) <= self.context:
+            return self._of(encoder, value, texts, pieces)
+        cuts = _questions(value.prompt)[:0:-1] if self.too_long == "cut" else []
+        taken, cut = partial(self._taken, encoder, value), partial(self._cut, encoder, value)
+        if example := longest_that_fits(cuts, self.context, taken, cut):
+            return example
+        tokens = taken(cuts[0]) if cuts else _longest(pieces)
+        raise UserError(
+            f"the prompt with an answer has {tokens} tokens, more than {self.context}: give a longer data.context"
+        )
+
+    def _of(self, encoder: ChatEncoder, value: Any, texts: Sequence[Lesson], pieces: Sequence[Encoded]) -> Example:
+        return Example(pieces, sum(bytes_learned(text, encoder) for text in texts), self.told(value))
+
+    def _since(self, encoder: ChatEncoder, value: Any, question: int) -> tuple[Any, list[Lesson], list[Encoded]]:
+        """A row whose prompt has no questions but those since one, its texts, and its pieces."""
+        first = _questions(value.prompt)[0]
+        shorter = value._replace(prompt=(*value.prompt[:first], *value.prompt[question:]))
+        texts = self.marked(encoder, shorter)
+        return shorter, texts, split(encoder.encode(texts))
+
+    def _taken(self, encoder: ChatEncoder, value: Any, question: int) -> int:
+        """Tokens of the prompt since a question, with the longest answer."""
+        _, _, pieces = self._since(encoder, value, question)
+        return _longest(pieces)
+
+    def _cut(self, encoder: ChatEncoder, value: Any, question: int) -> Example | None:
+        """The example of the prompt since a question; none where it is too long."""
+        shorter, texts, pieces = self._since(encoder, value, question)
+        if _longest(pieces) > self.context:
+            return None
+        return self._of(encoder, shorter, texts, pieces)._replace(cut=True)
 
 
 def split(encoded: Sequence[Encoded]) -> list[Encoded]:
@@ -78,12 +101,14 @@ def split(encoded: Sequence[Encoded]) -> list[Encoded]:
     return [Encoded(first[:end], np.zeros(end, np.bool_)), *answers]
 
 
-def _without_oldest(prompt: Messages) -> Messages | None:
-    """A prompt without its oldest question and what follows up to the next; none if there is one question only."""
-    asked = [number for number, message in enumerate(prompt) if message["role"] == "user"]
-    if len(asked) < 2:
-        return None
-    return (*prompt[: asked[0]], *prompt[asked[1] :])
+def _longest(pieces: Sequence[Encoded]) -> int:
+    """Tokens of a prompt and the longest answer."""
+    return len(pieces[0].ids) + max(len(piece.ids) for piece in pieces[1:])
+
+
+def _questions(prompt: Messages) -> list[int]:
+    """Which messages of a prompt are questions."""
+    return [number for number, message in enumerate(prompt) if message["role"] == "user"]
 
 
 def bytes_learned(lesson: Lesson, encoder: ChatEncoder) -> int:

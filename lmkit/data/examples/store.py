@@ -132,6 +132,16 @@ class ExampleStore:
             found.append(Encoded(tokens[part].astype(np.int64), trained[part]))
         return found
 
+    def same(self, piece: int) -> NDArray[np.int64]:
+        """Numbers of what the examples have as this piece (N), equal where its tokens are equal."""
+        tokens, numbers = self._map(_TOKENS), dict[bytes, int]()
+        ends = self._ends[:, piece].tolist()
+        texts = (tokens[end - length : end] for end, length in zip(ends, self.lengths[:, piece].tolist(), strict=True))
+        hashes = (
+            blake2b(text.data, digest_size=16).digest() for text in texts
+        )  # of a size that does not grow with texts
+        return np.fromiter((numbers.setdefault(one, len(numbers)) for one in hashes), np.int64, len(self))
+
     @cached_property
     def where(self) -> list[str]:
         """The row that each example was made of, in words."""
