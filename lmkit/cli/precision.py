@@ -18,7 +18,7 @@ LAUNCHED = ("TORCHELASTIC_RUN_ID", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")
 
 
 def choose_precision(accelerator: str) -> str:
-    """`bf16-mixed` or `32-true`: by what a GPU can do; elsewhere by a fifth of a second of matrix products.
+    """`bf16-mixed` or `32-true`: by what a GPU can do; elsewhere by half a second of matrix products.
 
     Args:
         accelerator: the trainer's; `auto` takes the machine's own.
@@ -32,10 +32,25 @@ def choose_precision(accelerator: str) -> str:
     elif any(name in os.environ for name in LAUNCHED):
         fast, why = False, "that of ranks that were not started by lmkit, which cannot agree on a measured one"
     else:
-        gain = measured_flops(device, torch.bfloat16) / measured_flops(device, torch.float32)
+        gain = _gain(device)
         fast, measured = gain > GAIN, f"{gain:.1f} times as fast as float32's on this {device.type}"
         why = f"as bfloat16 products are {measured}, which is {'more' if fast else 'not more'} than {GAIN}"
     precision = "bf16-mixed" if fast else "32-true"
     os.environ[CHOSEN] = precision
     rank_zero_info(f"trainer.precision is {precision}, {why} (name one to choose another)")
     return precision
+
+
+def _gain(device: torch.device) -> float:
+    """How many times faster than float32's products of bfloat16 matrices are: the best of each, by turns and in many
+    short tries on one core, as what else runs on a machine disturbs some of them for a while.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # of several, the slowest would count
+    rates = [
+        [measured_flops(device, dtype, tries=10, small=True) for dtype in (torch.bfloat16, torch.float32)]
+        for _ in range(8)
+    ]
+    torch.set_num_threads(threads)
+    of_bfloat16, of_float32 = map(max, zip(*rates, strict=True))
+    return of_bfloat16 / of_float32

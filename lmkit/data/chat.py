@@ -121,7 +121,7 @@ class Turns(Maker):
         """See `Maker`."""
         whole = _learnable(encoded[0])
         if len(whole.ids) - 1 <= self.context:
-            return Example([whole], self._bytes(texts[0], encoder))
+            return self._of(encoder, texts[0], whole)
         ends = [n for n, message in enumerate(value.messages, 1) if message["role"] == "assistant"]
         cuts = ends[:-1] if self.too_long == "cut" and self.train_on != "last" else []
         before, cut = partial(self._before, encoder, value), partial(self._cut, encoder, value)
@@ -146,7 +146,7 @@ class Turns(Maker):
         (part,) = map(_learnable, encoder.encode([lesson]))
         if len(part.ids) - 1 > self.context:
             return None
-        return Example([part], self._bytes(lesson, encoder), cut=True)
+        return self._of(encoder, lesson, part)._replace(cut=True)
 
     def _lesson(self, encoder: ChatEncoder, messages: Messages, value: Conversation) -> Lesson:
         """What of these messages is to learn."""
@@ -156,9 +156,10 @@ class Turns(Maker):
             return lesson._replace(spans=((0, len(lesson.text)),), rewritten=0)
         return lesson
 
-    def _bytes(self, lesson: Lesson, encoder: ChatEncoder) -> int:
-        """Bytes of the text that is learned, without the tokens by which turns end."""
-        return len(lesson.text.encode()) if self.train_on == "all" else bytes_learned(lesson, encoder)
+    def _of(self, encoder: ChatEncoder, lesson: Lesson, piece: Encoded) -> Example:
+        """The example of what is to learn; the bytes are those of text, without the tokens by which turns end."""
+        learned = len(lesson.text.encode()) if self.train_on == "all" else bytes_learned(lesson, encoder)
+        return Example([piece], learned, rewritten=lesson.rewritten)
 
 
 def _learnable(encoded: Encoded) -> Encoded:

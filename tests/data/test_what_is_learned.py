@@ -85,7 +85,8 @@ FIRST = [user("ask"), calls("well"), {"role": "tool", "content": "found"}]
 def opened(cls, folder, rows, template, **options):
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    data = cls(str(path), validation_fraction=0.3, context=512, batch_size=2, template=template, **options)
+    usual = {"validation_fraction": 0.3, "context": 512, "batch_size": 2, "template": template}
+    data = cls(str(path), **{**usual, **options})
     data.prepare_data()
     data.setup("fit")
     return data
@@ -201,6 +202,10 @@ def test_answers_that_lose_their_thoughts_are_not_learned(tmp_path, template, sa
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert learned(opened(Chat, tmp_path, rows, made, train_on="last")) == learned(data)
+    whole = max(len(data.train[n][0].ids) for n in range(len(data.train)))
+    with pytest.warns(UserWarning, match="1[0-9] answers in train are not learned"):
+        cut = opened(Chat, tmp_path, rows, made, context=whole - 5)
+    assert [cut.train.facts["cut"], cut.train.facts["rewritten"]] == [len(cut.train)] * 2  # of two
 
 
 def test_pairs_whose_prompt_has_an_answer_are_read_by_such_a_template(tmp_path, template):

@@ -53,7 +53,8 @@ class Answers(Maker):
         )
 
     def _of(self, encoder: ChatEncoder, value: Any, texts: Sequence[Lesson], pieces: Sequence[Encoded]) -> Example:
-        return Example(pieces, sum(bytes_learned(text, encoder) for text in texts), self.told(value))
+        learned, rewritten = sum(bytes_learned(text, encoder) for text in texts), sum(text.rewritten for text in texts)
+        return Example(pieces, learned, self.told(value), rewritten=rewritten)
 
     def _since(self, encoder: ChatEncoder, value: Any, question: int) -> tuple[Any, list[Lesson], list[Encoded]]:
         """A row whose prompt has no questions but those since one, its texts, and its pieces."""

@@ -15,12 +15,14 @@ class Example(NamedTuple):
         bytes: of the text that is learned, in UTF-8.
         numbers: beside the pieces.
         cut: whether something of the row was left out.
+        rewritten: answers that are in it and not learned, as the template changes them when more messages come.
     """
 
     pieces: Sequence[Encoded]
     bytes: int
     numbers: Sequence[float] = ()
     cut: bool = False
+    rewritten: int = 0
 
 
 class Maker(ABC):

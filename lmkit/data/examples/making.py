@@ -106,8 +106,7 @@ class Making:
                 tokens = [*islice(encoded, len(texts))]
                 with self._faults.row(row):
                     example = self._maker.example(self._encoder, value, texts, tokens)
-                    rewritten = sum(lesson.rewritten for lesson in texts)
-                    self._keep(example, row.where, self._side(row, value, side), rewritten)
+                    self._keep(example, row.where, self._side(row, value, side))
 
     @property
     def _source_side(self) -> str | None:
@@ -119,11 +118,11 @@ class Making:
         held = side is None and _is_held_out(group, self._wanted.validation_fraction)
         return side or ("validation" if held else "train")
 
-    def _keep(self, example: Example, where: str, side: str, rewritten: int) -> None:
+    def _keep(self, example: Example, where: str, side: str) -> None:
         self._writers[side].add(example.pieces, example.numbers, where)
         facts, first = self._facts[side], example.pieces[0].trained
         facts["cut"] += example.cut
-        facts["rewritten"] += rewritten
+        facts["rewritten"] += example.rewritten
         facts["bytes"] += example.bytes
         facts["learned"] += sum(int(piece.trained.sum()) for piece in example.pieces) - int(first[0])  # has no past
 
