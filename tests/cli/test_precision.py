@@ -12,7 +12,8 @@ from lmkit.cli.precision import CHOSEN, choose_precision
 @pytest.mark.parametrize(("gain", "wanted"), [(1.4, "32-true"), (2.2, "bf16-mixed")])
 def test_on_a_cpu_it_is_by_the_best_of_many_products_on_one_core(monkeypatch, caplog, gain, wanted):
     caplog.set_level(logging.INFO)
-    monkeypatch.delenv(CHOSEN, raising=False)
+    monkeypatch.setenv(CHOSEN, "")  # so that it is put back as it was, whatever is chosen here
+    monkeypatch.delenv(CHOSEN)
     for name in precision.LAUNCHED:
         monkeypatch.delenv(name, raising=False)
     threads, disturbed = torch.get_num_threads(), iter([0.1, 0.5, 1.0, 1.0] * 4)
