@@ -23,6 +23,9 @@ from lmkit.tasks.references import Reference, starting_network
 FORMAT = 3
 """Of what is kept in the cache, and of lmkit's code that computes it; another number computes all anew."""
 
+TOGETHER = 4096
+"""Examples after which the table is written, so that a run that is killed goes on from there."""
+
 
 class Stored(Reference):
     """Log-probabilities that are computed once for each example that a run sees, before its first step, and kept in the
@@ -43,10 +46,9 @@ class Stored(Reference):
             kept = trainer.strategy.broadcast(kept)  # the cache of another machine may have none
             missing = _missing(_seen(trainer, data) if training else range(len(rows)), kept)
             if missing:
+                rank_zero_info(f"the reference's log-probabilities of {len(missing)} examples are computed, once")
                 network = network or starting_network(task)
-                kept = _filled(kept, len(rows), missing, _computed(task, network, rows, missing))
-                if trainer.is_global_zero:
-                    _keep(kept, file)
+                kept = _completed(task, network, rows, missing, kept, file)
             if kept is not None:
                 self._tables[training] = torch.from_numpy(kept).to(task.device)
 
@@ -70,6 +72,18 @@ def _missing(wanted: Sequence[int], kept: NDArray[np.float32] | None) -> Sequenc
     return wanted if kept is None else [number for number in wanted if np.isnan(kept[number]).any()]
 
 
+def _completed(
+    task: Any, network: Decoder, rows: Any, missing: Sequence[int], kept: NDArray[np.float32] | None, file: Path
+) -> NDArray[np.float32] | None:
+    """A table in which nothing is missing; it is written as it is filled."""
+    for first in range(0, len(missing), TOGETHER):
+        numbers = missing[first : first + TOGETHER]
+        kept = _filled(kept, len(rows), numbers, _computed(task, network, rows, numbers))
+        if task.trainer.is_global_zero:
+            kept = _keep(kept, file)
+    return kept
+
+
 def _filled(
     kept: NDArray[np.float32] | None, count: int, numbers: Sequence[int], found: NDArray[np.float32]
 ) -> NDArray[np.float32]:
@@ -83,7 +97,6 @@ def _filled(
 def _computed(task: Any, network: Decoder, rows: Any, numbers: Sequence[int]) -> NDArray[np.float32]:
     """The log-probabilities of the examples of these numbers, of which each rank computes its share."""
     trainer = task.trainer
-    rank_zero_info(f"the reference's log-probabilities of {len(numbers)} examples are computed, once")
     share = numbers[trainer.global_rank :: trainer.world_size]
     step = max(1, trainer.datamodule.batch_size // (trainer.accumulate_grad_batches * trainer.world_size))
     found = []
@@ -117,13 +130,16 @@ def _read(file: Path) -> NDArray[np.float32] | None:
     return table
 
 
-def _keep(table: NDArray[np.float32], file: Path) -> None:
-    """Writes a table, all of it or nothing."""
+def _keep(table: NDArray[np.float32], file: Path) -> NDArray[np.float32]:
+    """Writes a table, all of it or nothing, with what another run has written meanwhile, and returns it."""
+    other = _read(file)
+    table = table if other is None else np.where(np.isnan(table), other, table)
     part = file.with_suffix(f".{os.getpid()}.part")
     file.parent.mkdir(parents=True, exist_ok=True)
     with part.open("wb") as opened:
         np.save(opened, table)
     part.replace(file)
+    return table
 
 
 def _key(task: Any, fingerprint: str) -> str:

@@ -5,6 +5,7 @@ import logging
 import math
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from lmkit.data.examples.trees import lay
 from lmkit.errors import UserError
 from lmkit.layers import MixtureOfExperts, SelfAttention, SigmoidRouter
 from lmkit.network import Decoder, PreNorm
-from lmkit.tasks import PreferenceOptimization
+from lmkit.tasks import PreferenceOptimization, stored_reference
 from lmkit.tasks.described import described
 from lmkit.tasks.references import AdaptersOff
 from lmkit.transforms import Freeze, LearningRate, LoRA
@@ -142,6 +143,36 @@ def test_a_table_grows_by_what_further_runs_see(run, start, tmp_path, monkeypatc
     errors = fit("--trainer.max_steps=1000", "--trainer.limit_train_batches=1", "--trainer.max_epochs=1")
     assert "is damaged " in errors
     assert known() == whole
+
+
+def test_a_table_is_written_as_it_is_filled_and_keeps_what_others_have_written(tmp_path, monkeypatch):
+    file, task = tmp_path / "table.npy", SimpleNamespace(trainer=SimpleNamespace(is_global_zero=True))
+    monkeypatch.setattr(stored_reference, "TOGETHER", 2)
+    asked = []
+
+    def computed(task, network, rows, numbers):
+        asked.append([*numbers])
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        if len(asked) == 2:  # another run, meanwhile
+            table = np.load(file)
+            table[6] = 66
+            np.save(file, table)
+        return np.array([[number, -number] for number in numbers], np.float32)
+
+    monkeypatch.setattr(stored_reference, "_computed", computed)
+    with pytest.raises(KeyboardInterrupt):
+        stored_reference._completed(task, None, range(8), [0, 1, 3, 4, 5, 6, 7], None, file)
+    assert asked == [[0, 1], [3, 4], [5, 6]]
+    kept = np.load(file)
+    assert np.isnan(kept[:, 0]).tolist() == [False, False, True, False, False, True, False, True]
+    assert kept[6].tolist() == [66, 66]
+    missing = stored_reference._missing(range(8), kept)
+    whole = stored_reference._completed(task, None, range(8), missing, kept, file)
+    assert asked[3:] == [[2, 5], [7]]
+    assert whole[:, 1].tolist() == [0, -1, -2, -3, -4, -5, 66, -7]
+    assert np.array_equal(np.load(file), whole)
+    assert [*tmp_path.glob("table*")] == [file]
 
 
 @pytest.mark.slow
