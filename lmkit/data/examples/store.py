@@ -137,9 +137,8 @@ class ExampleStore:
         tokens, numbers = self._map(_TOKENS), dict[bytes, int]()
         ends = self._ends[:, piece].tolist()
         texts = (tokens[end - length : end] for end, length in zip(ends, self.lengths[:, piece].tolist(), strict=True))
-        hashes = (
-            blake2b(text.data, digest_size=16).digest() for text in texts
-        )  # of a size that does not grow with texts
+        # hashes, so that what is held does not grow with the texts
+        hashes = (blake2b(text.data, digest_size=16).digest() for text in texts)
         return np.fromiter((numbers.setdefault(one, len(numbers)) for one in hashes), np.int64, len(self))
 
     @cached_property
