@@ -18,17 +18,18 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
     return measured_flops(device, dtype)
 
 
-def measured_flops(device: torch.device, dtype: torch.dtype, tries: int = 5, small: bool = False) -> float:
+def measured_flops(device: torch.device, dtype: torch.dtype, tries: int = 5, size: int | None = None) -> float:
     """The best of a few series of products of two square matrices, in FLOPs a second.
 
     Args:
         device: the one to measure.
         dtype: of the matrices.
         tries: series of products.
-        small: whether they take but a millisecond on a CPU, so that many tries find some that nothing else disturbs.
+        size: of the matrices, rows and columns; none for one that suits the device.
     """
     # on an accelerator large and many, beside which starting a product and waiting for the last take no time
-    size, products = (512 if small else 2048, 1) if device.type == "cpu" else (8192, 10)
+    usual, products = (2048, 1) if device.type == "cpu" else (8192, 10)
+    size = size or usual
     draws = torch.Generator(device).manual_seed(0)  # leaves the run's own alone
     a = torch.randn(size, size, device=device, generator=draws).to(dtype)
     out = torch.empty_like(a)

@@ -35,4 +35,6 @@ def here(option: str, options: set[str]) -> str | None:
         options: of the command, of which that of a part, such as `--model`, stands for what is in the part.
     """
     found = _NAMES.get(option.lstrip("-").replace("-", "_").rsplit(".", 1)[-1])
-    return found if found in options or (found or "").split(".")[0] in options else None
+    if found is None:
+        return None
+    return found if {found, found.split(".")[0]} & options else None

@@ -36,8 +36,8 @@ def check_fits(path: Path, checkpoint: dict[str, Any], recipe: dict[str, Any], f
         )
     if KEY in checkpoint:
         check_same_model(checkpoint[KEY]["recipe"]["model"], recipe["model"], fitting)
-    taken, steps = int(checkpoint["global_step"]), recipe["trainer"]["max_steps"]
-    if fitting and 0 < steps <= taken:
+    steps = recipe["trainer"]["max_steps"]
+    if fitting and 0 < steps <= (taken := int(checkpoint["global_step"])):
         raise UserError(
             f"{path} has taken {taken} of trainer.max_steps {steps}: give a larger trainer.max_steps to go on, or see "
             "what it reached by `lmkit validate`"
@@ -47,7 +47,7 @@ def check_fits(path: Path, checkpoint: dict[str, Any], recipe: dict[str, Any], f
 def check_same_model(kept: dict[str, Any], given: dict[str, Any], fitting: bool) -> None:
     """Compares the `model` of a checkpoint's recipe with that of the recipe at hand.
 
-    Tensors of the same shapes would be loaded whatever is computed with them.
+    Tensors of the same shapes would be loaded whatever is computed with them. Another start is no error, and told.
 
     Args:
         kept: the checkpoint's.

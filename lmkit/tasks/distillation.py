@@ -91,7 +91,7 @@ class Distillation(Task):
         super().on_load_checkpoint(checkpoint)
         self.teacher.known = checkpoint.get(TEACHER)
 
-    def on_fit_start(self) -> None:
+    def begin(self) -> None:
         """Has the teacher be at hand."""
         self.teacher.begin(self, self.tokenizer, self._datamodule.vocab_size_used)
 

@@ -87,7 +87,7 @@ class PreferenceOptimization(Task):
         super().on_load_checkpoint(checkpoint)
         self._compared = checkpoint.get(REFERENCE)
 
-    def on_fit_start(self) -> None:
+    def begin(self) -> None:
         """Looks whether loss and data fit each other, and has the reference be at hand."""
         self.check_suits(self._datamodule)
         if self.preference_loss.needs_reference:

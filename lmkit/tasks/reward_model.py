@@ -68,7 +68,7 @@ class RewardModel(Task):
         super().check_suits(data)
         check_pairs(self, data)
 
-    def on_fit_start(self) -> None:
+    def begin(self) -> None:
         """Looks whether the data has pairs."""
         self.check_suits(self._datamodule)
 

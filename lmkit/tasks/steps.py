@@ -110,10 +110,21 @@ class Steps(LightningModule):
         if gradient_clip_algorithm == "value":
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
+    def begin(self) -> None:
+        """Gets ready before a run's first step, or its first measure, once network and data are there.
+
+        Raises:
+            UserError: something is missing, such as a network to compare with.
+        """
+
+    def on_fit_start(self) -> None:
+        """Gets ready."""
+        self.begin()
+
     def on_validation_start(self) -> None:
-        """What a fit does before its first step is done for a run that only measures too."""
+        """Gets ready, in a run that only measures."""
         if self.trainer.state.fn != "fit":
-            self.on_fit_start()
+            self.begin()
 
     on_test_start = on_validation_start
 

@@ -27,7 +27,7 @@ from lmkit.tasks.fitting import check_batches
 from lmkit.tasks.heads import tell_left
 from lmkit.tasks.steps import Steps
 from lmkit.tasks.token_losses import tell_rows
-from lmkit.transforms import Transform, check_learns, learned_of, packed_in, transformed
+from lmkit.transforms import Transform, check_learns, check_rates, learned_of, packed_in, transformed
 from lmkit.transforms.merging import check_loaded
 
 
@@ -239,6 +239,7 @@ class Task(Steps):
     def _transformed(self, network: Network) -> Network:
         """A network after all transforms."""
         network = transformed(network, self.transforms)
+        check_rates(network, self.transforms)
         if not self.learns_beside:
             check_learns(network, self.transforms)
         return network

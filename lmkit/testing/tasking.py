@@ -47,7 +47,7 @@ class Tasking(Subject):
             task.trainer.datamodule = toy_data(self.gives)
             task.configure_model()
             stir(task).eval()
-            task.on_fit_start()
+            task.begin()
         return task
 
     def _options(self, size: Size) -> dict[str, Any]:

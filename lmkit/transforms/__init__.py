@@ -2,7 +2,7 @@
 
 from lmkit.transforms.adapter import Adapter
 from lmkit.transforms.checkpointing import Checkpointing
-from lmkit.transforms.done import check_learns, learned_of, packed_in, transformed
+from lmkit.transforms.done import check_learns, check_rates, learned_of, packed_in, transformed
 from lmkit.transforms.dora import DoRA
 from lmkit.transforms.four_bits import FourBits
 from lmkit.transforms.freeze import Freeze
@@ -28,6 +28,7 @@ __all__ = [
     "PiSSA",
     "Transform",
     "check_learns",
+    "check_rates",
     "learned_of",
     "packed_in",
     "transformed",

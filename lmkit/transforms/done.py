@@ -16,10 +16,9 @@ def transformed(network: Network, transforms: Iterable[Transform] | None) -> Net
     """The network after all transforms, in their order.
 
     Raises:
-        UserError: one gives no network, or changes the learning rate of what a later one freezes.
+        UserError: one gives no network.
     """
-    transforms = [*(transforms or ())]
-    for transform in transforms:
+    for transform in transforms or ():
         given = transform(network)
         if not isinstance(given, Network):
             raise UserError(
@@ -27,12 +26,17 @@ def transformed(network: Network, transforms: Iterable[Transform] | None) -> Net
                 "network to go on with: end its __call__ with `return network`"
             )
         network = given
-    if any(isinstance(transform, LearningRate) for transform in transforms):
-        _check_rates(network)
     return network
 
 
-def _check_rates(network: nn.Module) -> None:
+def check_rates(network: nn.Module, transforms: Iterable[Transform]) -> None:
+    """Looks whether something learns at a rate of its own, where one was given.
+
+    Raises:
+        UserError: nothing does: what was given one has been frozen since.
+    """
+    if not any(isinstance(transform, LearningRate) for transform in transforms):
+        return
     own = [module for module in network.modules() if hasattr(module, FACTOR)]
     if not any(parameter.requires_grad for module in own for parameter in module.parameters(recurse=False)):
         raise UserError(

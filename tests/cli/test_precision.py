@@ -18,7 +18,7 @@ def test_on_a_cpu_it_is_by_the_best_of_many_products_on_one_core(monkeypatch, ca
         monkeypatch.delenv(name, raising=False)
     threads, disturbed = torch.get_num_threads(), iter([0.1, 0.5, 1.0, 1.0] * 4)
 
-    def measured(device, dtype, tries, small):
+    def measured(device, dtype, tries, size):
         assert torch.get_num_threads() == 1
         return next(disturbed) * (gain if dtype == torch.bfloat16 else 1)
 

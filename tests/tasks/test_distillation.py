@@ -56,7 +56,7 @@ def built(started):
             default_root_dir=str(path.parent),
         )
         task.configure_model()
-        task.on_fit_start()
+        task.begin()
         return task
 
     return build

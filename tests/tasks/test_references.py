@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from lightning import Trainer
 
 from lmkit.data.examples.roles import CHOSEN, REJECTED
 from lmkit.data.examples.trees import lay
@@ -18,10 +19,10 @@ from lmkit.layers import MixtureOfExperts, SelfAttention, SigmoidRouter
 from lmkit.network import Decoder, PreNorm
 from lmkit.tasks import PreferenceOptimization, stored_reference
 from lmkit.tasks.described import described
-from lmkit.tasks.references import AdaptersOff
+from lmkit.tasks.references import AdaptersOff, starting_network
 from lmkit.transforms import Freeze, LearningRate, LoRA
 from tests.conftest import RECIPES
-from tests.tasks.conftest import drawn, write_rows
+from tests.tasks.conftest import SIZES, drawn, write_rows, write_start
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +84,17 @@ def test_what_is_frozen_of_an_adapter_stays_so_after_a_look_without_it():
     assert {*before.values()} == {True, False}
     AdaptersOff().sums(task, lay(drawn(3, 40), [(CHOSEN, REJECTED)] * 3, range(3), 0))
     assert {name: parameter.requires_grad for name, parameter in task.network.named_parameters()} == before
+
+
+def test_a_start_is_read_once_whatever_another_run_writes_there(tmp_path):
+    path = write_start(tmp_path / "start.ckpt", seed=1)
+    task = PreferenceOptimization(partial(Decoder, *SIZES.values()), init_from=str(path))
+    task.trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", default_root_dir=tmp_path)
+    task.configure_model()
+    write_start(path, seed=2)
+    reference = starting_network(task).state_dict()
+    assert reference.keys() == task.network.state_dict().keys()
+    assert all(torch.equal(reference[name], each) for name, each in task.network.state_dict().items())
 
 
 def test_a_reference_drops_nothing_out():

@@ -9,6 +9,7 @@ from torch.optim import SGD
 from lmkit.errors import UserError
 from lmkit.network import Decoder
 from lmkit.optim.groups import apply_factors, decay_by_rank
+from lmkit.tasks import Pretraining
 from lmkit.transforms import Freeze, Int4, LearningRate, LoRA, learned_of, transformed
 
 NETWORK = partial(Decoder, 61, 16, 16, 2, 2)
@@ -48,7 +49,7 @@ def test_an_adapters_two_matrices_have_rates_of_their_own():
         (lambda: LearningRate(0), "factor of LearningRate is 0: give a number above 0"),
         (lambda: LearningRate(2, ["embeding.*"])(NETWORK()), "did you mean embedding.weight"),
         (
-            lambda: transformed(NETWORK(), [LearningRate(10), LoRA(rank=2)]),
+            lambda: Pretraining(NETWORK, transforms=[LearningRate(10), LoRA(rank=2)]).configure_model(),
             "nothing learns at the rate .* list it",
         ),
         (
