@@ -2,9 +2,6 @@
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
-from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 
@@ -13,6 +10,7 @@ from lmkit.hf.model import Model
 from lmkit.hf.tables.anatomy import Anatomy
 from lmkit.hf.tables.binding import bind, where
 from lmkit.hf.tables.rules import Rename, Split, Stack, Transpose
+from tests.ranks import in_ranks
 
 HEADS, ROTATED, EXPERTS = 3, 4, 5
 SIZES = {"heads": HEADS, "rotated": ROTATED, "experts": EXPERTS, "hidden": 6}
@@ -167,22 +165,7 @@ def test_a_tensor_that_no_rule_or_several_tell_is_an_error(rules, words):
         bind(rules, OURS, ANATOMY)
 
 
-RANKS = 2
 FAMILIES = ["llama", "gpt2", "deepseek_v3", "gpt_oss"]
-
-
-def in_ranks(work, *arguments, folder):
-    """Runs a function of (rank, ...) in processes of their own that know each other."""
-    mp.spawn(_begin, (work, folder / "meeting", arguments), nprocs=RANKS)
-
-
-def _begin(rank, work, meeting, arguments):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=RANKS)
-    try:
-        work(init_device_mesh("cpu", (RANKS,)), *arguments)
-    finally:
-        dist.destroy_process_group()
 
 
 def _shard_fully(network, mesh):

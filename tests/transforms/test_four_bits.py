@@ -24,6 +24,7 @@ from lmkit.transforms import NF4, Checkpointing, DoRA, Int4, LoRA, check_learns,
 from lmkit.transforms.four_bit_states import quantized_state, restored_state
 from lmkit.transforms.four_bits import FourBitLinear
 from lmkit.transforms.merging import adapted, base_state, merged_state
+from tests.ranks import in_ranks
 
 NETWORK = partial(Decoder, 60, 12, 24, 2, 2)
 BIASES = partial(
@@ -325,10 +326,9 @@ def steps(network, rows, average):
     return losses
 
 
-def sharded(rank, path, method, adapter):
+def sharded(mesh, method, adapter):
     """One of two processes, which compares itself with a network that is not sharded."""
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", f"file://{path}", rank=rank, world_size=2)
+    rank = mesh.get_rank()
     rows = torch.randint(60, (4, 12), generator=torch.Generator().manual_seed(2))
     networks = []
     for _ in range(2):
@@ -337,7 +337,7 @@ def sharded(rank, path, method, adapter):
     whole, split = networks
     size = sum(part.nbytes for part in whole.blocks.parameters())
     for block in split.blocks:
-        fully_shard(block)
+        fully_shard(block, mesh=mesh)
 
     def average(loss):
         torch.distributed.all_reduce(loss)
@@ -354,10 +354,9 @@ def sharded(rank, path, method, adapter):
     for one, other in zip(split.parameters(), whole.parameters(), strict=True):
         one = one.full_tensor() if isinstance(one, DTensor) else one
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
-    torch.distributed.destroy_process_group()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "adapter"), [(NF4(), LoRA(rank=3)), (Int4(), DoRA(rank=3))])
 def test_shards_on_two_ranks_learn_as_the_whole(method, adapter, tmp_path):
-    torch.multiprocessing.spawn(sharded, (tmp_path / "meeting", method, adapter), 2)
+    in_ranks(sharded, method, adapter, folder=tmp_path)
